@@ -1,0 +1,252 @@
+"""What the feed takes of what its sources say: each answer once, each trade once, no order backwards.
+
+An event is admitted as it is, admitted with its order part replaced by the order's present state (an answer is
+never suppressed), or counted and left out. The parts of an account snapshot are held until the last one.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+
+from msgspec.structs import replace
+
+from pipeline.actor import Journal
+from pipeline.amounts import parse, text
+from pipeline.codec import decode_order, encode
+from pipeline.control import PlacedBalance, PlacedOrder, StateChunk
+from pipeline.identity import engine_of
+from pipeline.lifecycle import Verdict
+from pipeline.messages import (
+    AccountSnapshot,
+    Answers,
+    Balance,
+    BalanceSnapshot,
+    Event,
+    Halted,
+    Order,
+    OrderCancelled,
+    OrderSnapshot,
+    Reconnecting,
+    Resumed,
+    Subscribed,
+    Synced,
+    Trade,
+)
+from pipeline.orders import Key, Known, OrderTable
+from pipeline.rids import AnsweredRids
+
+from actors.merger_state import FeedState
+
+RECENT_TRADES = 8_192  # ids kept in memory; older ones are looked up
+SESSIONS_LIMIT = 1_024
+CHUNK_ENTRIES = 2_000  # orders or balances in one part of a state snapshot
+PARTS_LIMIT = 1_000
+
+TradeKey = tuple[int, int, int, str]
+
+
+class Admission:
+    """The one gate into the feed."""
+
+    def __init__(
+        self, state: FeedState, journal: Journal, tombstone_limit: int, count: Callable[[str], None]
+    ) -> None:
+        self.state = state
+        self.orders = OrderTable(tombstone_limit, self._recall)
+        self.balances: dict[tuple[int, int], Balance] = {}
+        self._journal = journal
+        self._count = count
+        self._answered: OrderedDict[tuple[str, int], AnsweredRids] = OrderedDict()
+        self._answered_changed: set[tuple[str, int]] = set()
+        self._trades: OrderedDict[TradeKey, None] = OrderedDict()
+        self._parts: dict[int, list[AccountSnapshot]] = {}
+
+    def restore(self) -> None:
+        """Take up what the journal holds: active orders, balances, the sessions' answers."""
+        for exchange, _, _, _, word, _, body in self._journal.find("orders", "state < 8"):
+            order = decode_order(body)
+            self.orders.restore((exchange, order.cid), Known(order, word))
+        for exchange, asset, total, free, at_ns in self._journal.find("balances", "1"):
+            self.balances[exchange, asset] = Balance(asset, parse(total), parse(free), at_ns)
+
+    def admit(self, exchange: int, event: Event) -> list[Event]:
+        """What of an event goes on the feed, in order: itself, itself amended, or nothing."""
+        if event.answers is not None and not self._is_news(event.answers):
+            self._count("repeated_answers")
+            event = replace(event, answers=None)
+            if not isinstance(event, OrderSnapshot):
+                return []
+        if isinstance(event, OrderSnapshot):
+            return self._on_order(exchange, event)
+        if isinstance(event, OrderCancelled):
+            return self._on_cancelled(exchange, event)
+        if isinstance(event, Trade):
+            return self._on_trade(exchange, event)
+        if isinstance(event, BalanceSnapshot):
+            return self._on_balance(exchange, event)
+        if isinstance(event, AccountSnapshot):
+            return self._on_part(exchange, event)
+        self._note(exchange, event)
+        return [event]
+
+    # -------------------------------------------------------------------------------------- orders
+
+    def _on_order(self, exchange: int, event: OrderSnapshot) -> list[Event]:
+        verdict, order = self._weigh(exchange, event.order, event)
+        if verdict is Verdict.NEWS or event.answers is not None:
+            return [event if order is event.order else replace(event, order=order)]
+        self._count("stale_orders" if verdict is Verdict.STALE else "unchanged_orders")
+        return []
+
+    def _on_cancelled(self, exchange: int, event: OrderCancelled) -> list[Event]:
+        if event.order is None:
+            return [event]
+        verdict, order = self._weigh(exchange, event.order, event)
+        if verdict is Verdict.NEWS or event.answers is not None:
+            return [event if order is event.order else replace(event, order=order)]
+        return []
+
+    def _weigh(self, exchange: int, said: Order, event: OrderSnapshot | OrderCancelled) -> tuple[Verdict, Order]:
+        if not said.engine:
+            said = replace(said, engine=engine_of(said.cid))
+        key = (exchange, said.cid)
+        word = self.state.exchanges[exchange].exchange_seq + 1
+        if event.corrects:
+            verdict, order = Verdict.NEWS, self.orders.correct(key, said, word)
+        else:
+            verdict, order = self.orders.admit(key, said, event.evidence, word, event.as_of)
+        if verdict is Verdict.NEWS:
+            self._store(key, order, word)
+        return verdict, order
+
+    def _store(self, key: Key, order: Order, word: int) -> None:
+        row = (*key, int(order.state), text(order.filled), word, self.state.seq + 1, encode(order))
+        self._journal.put("orders", row)
+
+    def _recall(self, key: Key) -> Known | None:
+        row = self._journal.get("orders", key)
+        return None if row is None else Known(decode_order(row[6]), row[4])
+
+    # -------------------------------------------------------------------------------------- the account
+
+    def _on_trade(self, exchange: int, event: Trade) -> list[Event]:
+        key = (exchange, event.instrument, int(event.side), event.id)
+        if key in self._trades or self._journal.get("trades", key) is not None:
+            self._count("repeated_trades")
+            return []
+        self._trades[key] = None
+        if len(self._trades) > RECENT_TRADES:
+            self._trades.popitem(last=False)
+        self._journal.put("trades", (*key, self.state.seq + 1, event.exchange_at_ns))
+        marks = self.state.exchanges[exchange]
+        marks.last_trade_at_ns = max(marks.last_trade_at_ns, event.exchange_at_ns)
+        return [event]
+
+    def _on_balance(self, exchange: int, event: BalanceSnapshot) -> list[Event]:
+        if not self._take_balance(exchange, event.balance):
+            self._count("stale_balances")
+            return []
+        return [event]
+
+    def _take_balance(self, exchange: int, balance: Balance) -> bool:
+        key = (exchange, balance.asset)
+        held = self.balances.get(key)
+        if held is not None and (held == balance or balance.exchange_at_ns < held.exchange_at_ns):
+            return False
+        self.balances[key] = balance
+        row = (*key, text(balance.total), text(balance.free), balance.exchange_at_ns)
+        self._journal.put("balances", row)
+        return True
+
+    def _on_part(self, exchange: int, event: AccountSnapshot) -> list[Event]:
+        """A snapshot is in force at its last part: until then nobody sees any of it."""
+        held = self._parts.setdefault(exchange, [])
+        if event.part == 1 or (held and held[0].generation != event.generation):
+            held.clear()
+        if event.part != len(held) + 1 or event.parts > PARTS_LIMIT:
+            self._count("broken_snapshots")
+            del self._parts[exchange]
+            return []
+        held.append(event)
+        if event.part < event.parts:
+            return []
+        del self._parts[exchange]
+        return [self._weigh_part(exchange, part) for part in held]
+
+    def holds(self, exchange: int) -> bool:
+        """Whether parts of a snapshot of that exchange wait for the last."""
+        return exchange in self._parts
+
+    def _weigh_part(self, exchange: int, part: AccountSnapshot) -> Event:
+        orders, balances = [], []
+        for said in part.orders:
+            verdict, order = self._weigh(exchange, said, OrderSnapshot(order=said, evidence=part.evidence))
+            if not order.state.finished:
+                orders.append(order)
+            elif verdict is Verdict.STALE:
+                self._count("stale_orders")
+        for balance in part.balances:
+            self._take_balance(exchange, balance)
+            balances.append(self.balances[exchange, balance.asset])
+        return replace(part, orders=orders, balances=balances)
+
+    def _note(self, exchange: int, event: Event) -> None:
+        marks = self.state.exchanges[exchange]
+        if isinstance(event, Reconnecting):
+            marks.synced = False
+        elif isinstance(event, Subscribed):
+            marks.generation, marks.synced = event.generation, False
+        elif isinstance(event, Synced):
+            marks.synced = True
+        elif isinstance(event, Halted):
+            marks.halted = True
+        elif isinstance(event, Resumed):
+            marks.halted = False
+
+    # -------------------------------------------------------------------------------------- answers
+
+    def _is_news(self, answers: Answers) -> bool:
+        key = (answers.engine, answers.session)
+        rids = self._answered.get(key)
+        if rids is None:
+            row = self._journal.get("answered", key)
+            rids = self._answered[key] = AnsweredRids(row[2] if row else "")
+            if len(self._answered) > SESSIONS_LIMIT:
+                old, _ = self._answered.popitem(last=False)
+                self.save()
+                self._answered_changed.discard(old)
+        self._answered_changed.add(key)
+        return rids.add(answers.rid)
+
+    def save(self) -> None:
+        """Write what changed in this batch."""
+        for key in self._answered_changed:
+            if key in self._answered:
+                self._journal.put("answered", (*key, str(self._answered[key])))
+        self._answered_changed.clear()
+
+    # -------------------------------------------------------------------------------------- state
+
+    def state_chunks(self, exchange: int | None) -> Iterator[StateChunk]:
+        """The present state in parts: streams, balances and active orders of one exchange or of all."""
+        orders = [
+            PlacedOrder(key[0], known.word, known.order)
+            for key, known in self.orders.active.items()
+            if exchange is None or key[0] == exchange
+        ]
+        balances = [
+            PlacedBalance(of, balance)
+            for (of, _), balance in self.balances.items()
+            if exchange is None or of == exchange
+        ]
+        parts = max(1, -(-len(orders) // CHUNK_ENTRIES), -(-len(balances) // CHUNK_ENTRIES))
+        for part in range(parts):
+            window = slice(part * CHUNK_ENTRIES, (part + 1) * CHUNK_ENTRIES)
+            yield StateChunk(
+                feed_id=self.state.feed_id,
+                seq=self.state.seq,
+                part=part + 1,
+                parts=parts,
+                exchanges=self.state.exchange_states(exchange),
+                orders=orders[window],
+                balances=balances[window],
+            )

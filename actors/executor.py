@@ -1,0 +1,505 @@
+"""The requests of one account: accepted once, sent once, answered once, and never guessed about.
+
+What leaves was journaled first. Every accepted request is answered by its deadline; a timeout answers the
+request and leaves the order Unknown until the exchange (or an operator) says what is true. A repeated request
+is looked up before anything else: it is never refused and never redone.
+"""
+
+import zlib
+
+from msgspec.structs import replace
+
+from pipeline import client, headers
+from pipeline.actor import Journal, Outbox
+from pipeline.amounts import ZERO
+from pipeline.client import Capability
+from pipeline.codec import BodyError, read_request_body
+from pipeline.control import Done, Failed, Halt, Resolve, Resume
+from pipeline.deployment import Deployment
+from pipeline.feed_reader import FeedReader
+from pipeline.headers import REQUEST_SIZE, ControlHeader, HeaderError, Kind, RequestHeader
+from pipeline.indexing import Indexer, failure
+from pipeline.messages import (
+    ActorStarted,
+    Answers,
+    CancelAll,
+    CancelOrder,
+    Event,
+    Failure,
+    Halted,
+    Message,
+    OpenOrder,
+    Order,
+    OrderSnapshot,
+    Refused,
+    Resumed,
+)
+from pipeline.source import Source
+from pipeline.topology import role, source_id
+from pipeline.vocabulary import Error, Evidence, OrderState, Refusal
+
+from actors.cancels import Cancels
+from actors.desk import DeskActor
+from actors.executor_feed import ExecutorFeed
+from actors.executor_state import TABLES, ExecutorRows, Flight, Record, Status
+from actors.flights import Flights
+from actors.unknowns import Unknowns
+
+__all__ = ["TABLES", "Executor"]
+
+EVENTS_A_REQUEST = 4  # what one request may still cause, at most: answer, Unknown, its end, Stuck
+_MILLI = 1_000_000
+
+
+class Executor(DeskActor):
+    """Gate, journal, send, answer."""
+
+    def __init__(
+        self,
+        name: str,
+        deployment: Deployment,
+        journal: Journal,
+        capabilities: frozenset[Capability],
+        request_validity_ms: int | None,
+    ) -> None:
+        super().__init__(name, deployment)
+        self.outbox = Outbox()
+        self.journal = journal
+        self.exchange = deployment.exchange(role(name)[1])
+        self.indexer = Indexer(self.exchange)
+        self.rows = ExecutorRows(journal)
+        self.orders: dict[str, Record] = {}
+        self.sessions: dict[str, tuple[int, int]] = {}  # engine -> newest session, highest rid
+        self.halted = True
+        self.draining = False
+        self.capabilities = capabilities
+        self.source = Source(self.outbox, 0, 0, 1, 1)
+        self.flights = Flights(self.exchange.timing, self.outbox)
+        self.unknowns = Unknowns(self, request_validity_ms)
+        self.cancels = Cancels(self)
+        self.feed = ExecutorFeed(self)
+        self._sessions_changed: set[str] = set()
+        self._fresh = False
+
+    # ------------------------------------------------------------------------------------ starting
+
+    def on_start(self, now_ns: int, seed: int) -> None:
+        self.epoch = now_ns
+        edges = self.deployment.edges
+        number = source_id(self.deployment, self.name)
+        self.source = Source(
+            self.outbox, number, self.journal.birth_id, edges.outbox_limit, edges.resend_after_ms
+        )
+        kept = self.journal.range("outbox", 0, 2**62, edges.outbox_limit)
+        acknowledged = int(self.rows.state("acknowledged") or 0)
+        self.source.restore([row for row in kept if row[0] > acknowledged], kept[-1][0] if kept else 0, now_ns)
+        self.halted = self.rows.state("halted") == "yes"
+        for engine, session, rid in self.journal.find("sessions", "1"):
+            self.sessions[engine] = (session, rid)
+        self.feed.begin(now_ns)
+        self.say(ActorStarted(actor=self.name, epoch=now_ns, received_at_ns=now_ns), now_ns)
+        self._recover(now_ns)
+
+    def _recover(self, now_ns: int) -> None:
+        """Take up active orders; what may have left and has no answer is Unknown, and its request timed out."""
+        for record in self.rows.active():
+            self.orders[record.order.cid] = record
+            if not record.answered:
+                self._answer_restart(record, now_ns)
+            elif record.order.state is OrderState.Unknown:
+                self.unknowns.begin(record, now_ns)
+        for row in self.rows.unanswered():
+            answers = Answers(*row[:3])
+            if row[3] != Kind.OpenOrder:
+                self.cancels.answer_restart(answers, row, now_ns)
+
+    def _answer_restart(self, record: Record, now_ns: int) -> None:
+        timeout = failure(Error.Timeout, "the executor was restarted while the request was on its way")
+        self.become_unknown(record, Evidence.RESTART, now_ns, timeout, announce=False)
+        record.answered = True
+        self.say(
+            OrderSnapshot(
+                received_at_ns=now_ns,
+                evidence=Evidence.RESTART,
+                answers=record.request,
+                tag=record.tag,
+                order=record.order,
+                failure=timeout,
+                as_of=self.feed.read,
+            ),
+            now_ns,
+        )
+        self.rows.save(record)
+
+    # ------------------------------------------------------------------------------------ requests
+
+    def on_message(self, link: str, frame: bytes, now_ns: int) -> None:
+        if link == "requests":
+            self._on_request(frame, now_ns)
+        elif link == "feed":
+            self.feed.reader.on_frame(frame, now_ns)
+        elif link == "replay":
+            self.feed.reader.on_answer(frame, now_ns)
+
+    def _on_request(self, frame: bytes, now_ns: int) -> None:
+        try:
+            header = headers.read_request(frame)
+        except HeaderError:
+            self.count("bad_request_frames")
+            return
+        digest = zlib.crc32(frame[REQUEST_SIZE:])
+        if self._is_known(header, digest, now_ns):
+            return
+        try:
+            body = read_request_body(header.kind, frame)
+        except BodyError as error:
+            self._refuse(header, Refusal.InvalidRequest, f"body: {error}", "", digest, now_ns)
+            return
+        session, _ = self.sessions.get(header.engine, (0, 0))
+        cid = getattr(body, "cid", "")
+        if header.session < session:
+            words = f"session: {header.session} of {header.engine} was followed by {session}: stop the older engine"
+            self._refuse(header, Refusal.InvalidRequest, words, cid, digest, now_ns)
+            return
+        self._mark_session(header)
+        if isinstance(body, OpenOrder):
+            refusal = self._gate_open(header, body, now_ns)
+            if refusal is not None:
+                self._refuse(header, *refusal, cid, digest, now_ns)
+            else:
+                self._accept_open(header, body, digest, now_ns)
+        elif isinstance(body, CancelOrder):
+            self.cancels.on_cancel(header, body, digest, now_ns)
+        elif isinstance(body, CancelAll):
+            self.cancels.on_cancel_all(header, body, digest, now_ns)
+
+    def _is_known(self, header: RequestHeader, digest: int, now_ns: int) -> bool:
+        """Whether this request was here before: then its answer is on the feed, or will be."""
+        session, rid = self.sessions.get(header.engine, (0, 0))
+        if header.session > session or (header.session == session and header.rid > rid):
+            return False  # rids of a session rise on the one way that leads here
+        known = self.rows.digest_of(header)
+        if known is None:
+            return False
+        self.count("repeated_requests")
+        if known != digest:
+            # Without `answers`: the one answer belongs to the request that was here first.
+            words = f"rid: {header.rid} of session {header.session} was used for another request: count on"
+            self.say(Refused(received_at_ns=now_ns, reason=Refusal.InvalidRequest, detail=words), now_ns)
+        return True
+
+    def _mark_session(self, header: RequestHeader) -> None:
+        session, rid = self.sessions.get(header.engine, (0, 0))
+        if header.session > session or header.rid > rid:
+            self.sessions[header.engine] = (header.session, header.rid)
+            self._sessions_changed.add(header.engine)
+
+    def _gate_open(self, header: RequestHeader, body: OpenOrder, now_ns: int) -> tuple[Refusal, str] | None:
+        """The last gate before the client. None: pass."""
+        if header.attempt:
+            return Refusal.NotSent, "the first copy of this request did not come: nothing was sent"
+        if self.halted:
+            return Refusal.Halted, f"{self.exchange.name} is halted: resume it first"
+        not_ready = self._not_ready(now_ns)
+        if not_ready:
+            return Refusal.NotReady, not_ready
+        limit_ns = self.exchange.timing.expires_limit_ms * _MILLI
+        if header.expires_at_ns <= now_ns:
+            return Refusal.TooLate, f"expired {(now_ns - header.expires_at_ns) // _MILLI} ms ago"
+        if header.expires_at_ns > now_ns + limit_ns:
+            words = f"expires_at_ns: at most {self.exchange.timing.expires_limit_ms} ms ahead on {self.exchange.name}"
+            return Refusal.InvalidRequest, words
+        limits = self.exchange.limits
+        if self.flights.count >= limits.in_flight:
+            return Refusal.Overloaded, f"{limits.in_flight} requests are in flight on {self.exchange.name}: wait"
+        if len(self.orders) >= limits.open_orders:
+            return Refusal.Overloaded, f"{limits.open_orders} orders are open on {self.exchange.name}: cancel some"
+        if self.source.room < EVENTS_A_REQUEST * (self.flights.count + 1):
+            return Refusal.Overloaded, "the merger does not take events fast enough: wait"
+        if self._is_taken(header, body.cid):
+            return Refusal.DuplicateCid, f"cid: {body.cid} was used before on {self.exchange.name}: take another"
+        return None
+
+    def _is_taken(self, header: RequestHeader, cid: str) -> bool:
+        # A generated cid is as new as its request (checks.py lets no other request carry it).
+        return not cid.startswith("ow.") and (cid in self.orders or self.rows.by_cid(cid) is not None)
+
+    def _not_ready(self, now_ns: int) -> str:
+        """Why opens cannot pass now, "" when they can."""
+        if self.draining:
+            return "the executor is stopping"
+        if self.feed.reader.stale(now_ns, self.deployment.edges.feed_stale_ms):
+            return "the feed is not heard: nobody would see the answers"
+        if not self.feed.synced:
+            return f"the account stream of {self.exchange.name} is down or not yet in step"
+        if self.unknowns.unasked:
+            return f"{self.unknowns.unasked} orders from before the restart have not been asked about yet"
+        return ""
+
+    def _refuse(
+        self, header: RequestHeader, reason: Refusal, detail: str, cid: str, digest: int, now_ns: int
+    ) -> None:
+        self._mark_session(header)
+        self.count(f"refused_{reason.name}")
+        answers = Answers(header.engine, header.session, header.rid)
+        self.rows.save_other(answers, header.kind, Status.REFUSED, digest, cid, now_ns)
+        self.say(
+            Refused(received_at_ns=now_ns, answers=answers, reason=reason, detail=detail[:200], cid=cid), now_ns
+        )
+
+    refuse = _refuse
+
+    # ------------------------------------------------------------------------------------ opens
+
+    def _accept_open(self, header: RequestHeader, body: OpenOrder, digest: int, now_ns: int) -> None:
+        answers = Answers(header.engine, header.session, header.rid)
+        order = Order(
+            instrument=body.instrument,
+            cid=body.cid,
+            engine=header.engine,
+            venue_cid=body.cid,
+            id=None,
+            side=body.side,
+            kind=body.kind,
+            time_in_force=body.time_in_force,
+            flags=body.flags,
+            price=body.price,
+            quantity=body.quantity,
+            filled=ZERO,
+            state=OrderState.OpenInFlight,
+        )
+        record = Record(order, answers, body.tag, digest, now_ns, now_ns)
+        flight = Flight(answers, record, False, body.instrument, body.cid, body.tag)
+        record.open_flight = flight
+        self.orders[body.cid] = record
+        self.rows.save(record)
+        request = self.indexer.open_order(body, body.cid, header.expires_at_ns)
+        self.flights.launch(flight, now_ns, "open_order", request)
+
+    def on_open_done(self, flight: Flight, value: object, error: Exception | None, now_ns: int) -> None:
+        """The call of an open has ended, in time or late."""
+        record = flight.record
+        assert record is not None
+        evidence = Evidence.LATE_CALL if flight.answered else Evidence.CALL
+        if error is not None:
+            self._on_open_error(record, flight, self.execution_error(error), evidence, now_ns)
+        elif value is not None:
+            self._on_open_order(record, flight, value, evidence, now_ns)
+        self.after_word(record, now_ns)
+
+    def _on_open_order(
+        self, record: Record, flight: Flight, value: object, evidence: Evidence, now_ns: int
+    ) -> None:
+        said = self.feed.order_said(value, record.order)
+        if said is None:
+            # Whatever the client told us, it is not about our order: the request is answered all the same.
+            words = failure(Error.Socket, f"the client's answer cannot be used: {self.feed.last_unindexed}")
+            self.become_unknown(record, Evidence.SUSPECT, now_ns, words)
+            return
+        assert isinstance(value, client.Order)
+        why = None if value.failure is None else failure(*value.failure)
+        self.take_word(record, said, evidence, now_ns, why, value.exchange_at_ns)
+
+    def _on_open_error(
+        self, record: Record, flight: Flight, error: client.ExecutionError, evidence: Evidence, now_ns: int
+    ) -> None:
+        why = failure(error.error, error.detail)
+        if error.error.rejected or error.sent == "no":
+            failed = replace(record.order, state=OrderState.OpenFailed)
+            self.take_word(record, failed, evidence, now_ns, why)
+        elif not flight.answered:
+            self.become_unknown(record, Evidence.SUSPECT, now_ns, why)
+
+    def answer_open(
+        self,
+        record: Record,
+        evidence: Evidence,
+        now_ns: int,
+        why: Failure | None = None,
+        exchange_at_ns: int = 0,
+    ) -> None:
+        """Give an open its one answer: the order as it is known now."""
+        flight = record.open_flight
+        if record.answered or flight is None:
+            return
+        record.answered = True
+        self.flights.answered(flight)
+        self._tell(record, evidence, now_ns, why, exchange_at_ns, record.request)
+
+    # ------------------------------------------------------------------------------------ words on orders
+
+    def take_word(
+        self,
+        record: Record,
+        said: Order,
+        evidence: Evidence,
+        now_ns: int,
+        why: Failure | None = None,
+        exchange_at_ns: int = 0,
+    ) -> bool:
+        """What the exchange said to this executor about an order: weigh it, tell it, answer with it."""
+        changed = self.feed.weigh(record, said, evidence)
+        if not record.answered:
+            self.answer_open(record, evidence, now_ns, why, exchange_at_ns)
+        elif changed:
+            self._tell(record, evidence, now_ns, why, exchange_at_ns, None)
+        self.rows.save(record)
+        return changed
+
+    def become_unknown(
+        self, record: Record, evidence: Evidence, now_ns: int, why: Failure, announce: bool = True
+    ) -> None:
+        """Nobody knows what became of it: the exchange will be asked."""
+        if record.order.state.finished:
+            if announce:
+                self.answer_open(record, evidence, now_ns, why)
+            return
+        changed = record.order.state is not OrderState.Unknown
+        record.order = replace(record.order, state=OrderState.Unknown)
+        self.unknowns.begin(record, now_ns)
+        if announce:
+            if not record.answered:
+                self.answer_open(record, evidence, now_ns, why)
+            elif changed:
+                self._tell(record, evidence, now_ns, why, 0, None)
+        self.rows.save(record)
+
+    def _tell(
+        self,
+        record: Record,
+        evidence: Evidence,
+        now_ns: int,
+        why: Failure | None,
+        exchange_at_ns: int,
+        answers: Answers | None,
+    ) -> None:
+        unknown = record.order.state is OrderState.Unknown
+        self.say(
+            OrderSnapshot(
+                exchange_at_ns=exchange_at_ns,
+                received_at_ns=now_ns,
+                evidence=evidence,
+                answers=answers,
+                tag=record.tag,
+                order=record.order,
+                failure=why,
+                as_of=self.feed.read if unknown else 0,
+            ),
+            now_ns,
+        )
+
+    def after_word(self, record: Record, now_ns: int) -> None:
+        """Something was learnt about an order: what waited for it goes on."""
+        if record.order.state is not OrderState.Unknown:
+            self.unknowns.end(record)
+        if record.seen and not record.answered and record.open_flight is not None and record.open_flight.over:
+            # The client left the answer to the stream, and the stream has spoken.
+            self.answer_open(record, Evidence.STREAM, now_ns)
+            self.rows.save(record)
+        self.cancels.after_word(record, now_ns)
+        if record.order.state.finished and record.answered and not record.flights:
+            self.orders.pop(record.order.cid, None)
+
+    def execution_error(self, error: Exception) -> client.ExecutionError:
+        """A client's error in the taxonomy: anything it should not raise is its bug, and may have sent."""
+        if isinstance(error, client.ExecutionError):
+            return error
+        self.count("client_bugs")
+        return client.ExecutionError(Error.Socket, f"the client raised {type(error).__name__}: {error}")
+
+    def say(self, event: Event, now_ns: int) -> None:
+        """To the merger, through the outbox that the journal keeps."""
+        number, frame = self.source.emit(self.exchange.index, event, now_ns)
+        self.journal.put("outbox", (number, frame))
+
+    # ------------------------------------------------------------------------------------ calls and time
+
+    def on_call_done(self, token: int, outcome: object, now_ns: int) -> None:
+        value, error = outcome  # type: ignore[misc]
+        flight = self.flights.landed(token)
+        if flight is None:
+            self.unknowns.on_answer(token, value, error, now_ns)
+        elif flight.cancel:
+            self.cancels.on_done(flight, value, error, now_ns)
+        else:
+            self.on_open_done(flight, value, error, now_ns)
+
+    def next_deadline_ns(self) -> int | None:
+        times = (
+            self.source.next_deadline_ns(),
+            self.flights.next_deadline_ns(),
+            self.unknowns.next_deadline_ns(),
+            self.cancels.next_deadline_ns(),
+            self.feed.reader.next_deadline_ns(),
+        )
+        return min((time for time in times if time is not None), default=None)
+
+    def on_deadline(self, now_ns: int) -> None:
+        self.source.on_deadline(now_ns)
+        for flight in self.flights.due(now_ns):
+            if flight.cancel:
+                self.cancels.on_timeout(flight, now_ns)
+            else:
+                self._on_open_timeout(flight, now_ns)
+        self.unknowns.on_deadline(now_ns)
+        self.cancels.on_deadline(now_ns)
+        self.feed.reader.on_deadline(now_ns)
+
+    def _on_open_timeout(self, flight: Flight, now_ns: int) -> None:
+        record = flight.record
+        assert record is not None
+        self.count("timeouts")
+        timeout = failure(Error.Timeout, f"no answer within {self.exchange.timing.request_timeout_ms} ms")
+        if record.seen:
+            # The stream has shown it meanwhile: the request timed out, the order is not in doubt.
+            self.answer_open(record, Evidence.DEADLINE, now_ns, timeout)
+            self.rows.save(record)
+        else:
+            self.become_unknown(record, Evidence.DEADLINE, now_ns, timeout)
+        self.after_word(record, now_ns)
+
+    def on_batch_end(self, now_ns: int) -> None:
+        for engine in self._sessions_changed:
+            self.journal.put("sessions", (engine, *self.sessions[engine]))
+        self._sessions_changed.clear()
+        self.feed.save()
+        self.flights.tidy()
+
+    def on_unsent(self, link: str, frames: list[bytes], now_ns: int) -> None:
+        if link == "events":
+            self.source.on_unsent(frames, now_ns)
+        else:
+            self.count(f"unsent_{link}", len(frames))
+
+    # ------------------------------------------------------------------------------------ the desk
+
+    def on_command(self, header: ControlHeader, body: Message, now_ns: int) -> Message:
+        if isinstance(body, Halt):
+            self.halted = True
+            self.rows.set_state("halted", "yes")
+            self.say(Halted(by=body.by, because=body.because, received_at_ns=now_ns), now_ns)
+            return Done(detail=f"{self.exchange.name} is halted: opens are refused, cancels pass")
+        if isinstance(body, Resume):
+            self.halted = False
+            self.rows.set_state("halted", "no")
+            self.say(Resumed(by=body.by, because=body.because, received_at_ns=now_ns), now_ns)
+            return Done(detail=f"{self.exchange.name} takes opens again")
+        if isinstance(body, Resolve):
+            return self.unknowns.resolve(body, now_ns)
+        return Failed(detail=f"{self.name} does not do {type(body).__name__}")
+
+    def ready(self, now_ns: int) -> bool:
+        return not self.halted and not self._not_ready(now_ns)
+
+    def gauges(self, now_ns: int) -> dict[str, int]:
+        return {
+            "in_flight": self.flights.count,
+            "orders": len(self.orders),
+            "unknown": self.unknowns.count,
+            "stuck": self.unknowns.stuck,
+            "unacknowledged": self.source.unacknowledged,
+        }
+
+    def notes(self) -> list[str]:
+        said = [self._not_ready(self.feed.reader.heard_at_ns)] + (["halted"] if self.halted else [])
+        return [note for note in said if note]

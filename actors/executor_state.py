@@ -1,0 +1,171 @@
+"""What an executor keeps: the requests of one account, the orders they opened, and its rows in the journal.
+
+An open and its order are one row, found by (engine, session, rid), which a generated cid spells out; explicit
+cids have an index. What is finished and answered leaves memory; the row stays for the journal's retention.
+"""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Final
+
+from pipeline.actor import Journal
+from pipeline.amounts import text
+from pipeline.codec import decode_order, encode
+from pipeline.headers import RequestHeader
+from pipeline.identity import request_of
+from pipeline.messages import Answers, Order
+
+TABLES: Final = {
+    "requests": "engine TEXT, session INTEGER, rid INTEGER, kind INTEGER, status INTEGER, digest INTEGER, cid TEXT, "
+    "at_ns INTEGER, sent_at_ns INTEGER, state INTEGER, filled TEXT, wish INTEGER, word INTEGER, seen INTEGER, "
+    "tag TEXT, body BLOB, PRIMARY KEY (engine, session, rid)",
+    "index explicit_cids": "requests (cid) WHERE kind = 1 AND substr(cid, 1, 3) <> 'ow.'",
+    "sessions": "engine TEXT PRIMARY KEY, session INTEGER, rid INTEGER",
+    "outbox": "number INTEGER PRIMARY KEY, frame BLOB",
+    "state": "name TEXT PRIMARY KEY, value TEXT",
+}
+_EXPLICIT: Final = "cid = ? AND kind = 1 AND substr(cid, 1, 3) <> 'ow.'"
+OPEN: Final = 1
+
+
+class Status(IntEnum):
+    SENDING = 0  # accepted: something may have left, one answer is owed
+    ANSWERED = 1
+    REFUSED = 2
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """One request on its way: over when its call has ended, answered when its one answer is on the way out."""
+
+    answers: Answers | None  # None: the pipeline's own wish, or part of a CancelAll
+    record: "Record | None"
+    cancel: bool
+    instrument: int
+    cid: str
+    tag: str | None
+    token: int = 0  # of the call, 0 while it has not been made
+    over: bool = False
+    answered: bool = False
+    group: "Group | None" = None
+    digest: int = 0
+    at_ns: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Record:
+    """One order of this account, with the open that it came from."""
+
+    order: Order
+    request: Answers
+    tag: str | None
+    digest: int
+    at_ns: int
+    sent_at_ns: int
+    answered: bool = False
+    wish: bool = False  # somebody wants it cancelled
+    word: int = 0  # the feed number read when the exchange last spoke of it
+    seen: bool = False  # the exchange has acknowledged it once
+    open_flight: Flight | None = None
+    flights: list[Flight] = field(default_factory=list)  # cancels not yet both over and answered
+    waiting: list[Flight] = field(default_factory=list)  # cancels that wait for the open's answer
+    unknown_since_ns: int = 0
+    asked: bool = False  # since it became unknown in this life
+    query_token: int = 0
+    query_at_ns: int = 0
+    query_sent_ns: int = 0
+    query_pause_ns: int = 0
+    stuck_told: bool = False
+    cancel_at_ns: int = 0  # when a wish is to be sent again
+    cancel_pause_ns: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """One CancelAll: the orders it covers and what became of them."""
+
+    flight: Flight
+    waiting: set[str]
+    cancelled: int = 0
+    failed: int = 0
+    unknown: int = 0
+
+
+class ExecutorRows:
+    """The journal's rows of one executor, read and written as what they mean."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+
+    def save(self, record: Record) -> None:
+        """The open and its order, as they are now."""
+        order = record.order
+        self.journal.put(
+            "requests",
+            (
+                *record.request,
+                OPEN,
+                int(Status.ANSWERED if record.answered else Status.SENDING),
+                record.digest,
+                order.cid,
+                record.at_ns,
+                record.sent_at_ns,
+                int(order.state),
+                text(order.filled),
+                int(record.wish),
+                record.word,
+                int(record.seen),
+                record.tag,
+                encode(order),
+            ),
+        )
+
+    def save_other(self, answers: Answers, kind: int, status: Status, digest: int, cid: str, at_ns: int) -> None:
+        """A request that opened no order: a cancel, a cancel-all, a refused open."""
+        row = (*answers, kind, int(status), digest, cid, at_ns, 0, None, None, 0, 0, 0, None, None)
+        self.journal.put("requests", row)
+
+    def digest_of(self, header: RequestHeader) -> int | None:
+        """The digest under which a request is known, None if it is not."""
+        row = self.journal.get("requests", (header.engine, header.session, header.rid))
+        return None if row is None else int(row[5])
+
+    def by_cid(self, cid: str) -> Record | None:
+        """The order that this executor once opened under a cid."""
+        request = request_of(cid)
+        if request is not None:
+            row = self.journal.get("requests", request)
+            return record_of(row) if row is not None and row[3] == OPEN and row[15] is not None else None
+        rows = [row for row in self.journal.find("requests", _EXPLICIT, cid) if row[15] is not None]
+        return record_of(rows[0]) if rows else None
+
+    def active(self) -> list[Record]:
+        return [record_of(row) for row in self.journal.find("requests", "kind = 1 AND state < 8")]
+
+    def unanswered(self) -> list[tuple[Any, ...]]:
+        """Rows of requests that are owed an answer, oldest first."""
+        return sorted(self.journal.find("requests", "status = 0"), key=lambda row: row[7])
+
+    def state(self, name: str) -> str:
+        row = self.journal.get("state", name)
+        return "" if row is None else str(row[1])
+
+    def set_state(self, name: str, value: str) -> None:
+        self.journal.put("state", (name, value))
+
+
+def record_of(row: tuple[Any, ...]) -> Record:
+    """A record as its row has it."""
+    engine, session, rid, _, status, digest, _, at_ns, sent_at_ns, _, _, wish, word, seen, tag, body = row
+    return Record(
+        order=decode_order(body),
+        request=Answers(engine, session, rid),
+        tag=tag,
+        digest=digest,
+        at_ns=at_ns,
+        sent_at_ns=sent_at_ns,
+        answered=status != Status.SENDING,
+        wish=bool(wish),
+        word=word,
+        seen=bool(seen),
+    )

@@ -1,0 +1,199 @@
+"""Orders nobody can speak for: asked about until the exchange says what is true, never ended by a guess.
+
+A question has three outcomes: found, not there, cannot tell. "Not there" ends an order only when its open's call
+is over and the question was put after the request could still have acted. "Cannot tell" counts for nothing.
+"""
+
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from pipeline.client import Capability, ExecutionError, NotFound, Order
+from pipeline.control import Done, Failed, Resolve
+from pipeline.indexing import failure
+from pipeline.messages import Message, Stuck
+from pipeline.vocabulary import Error, Evidence, OrderState
+
+from actors.executor_state import Record
+
+if TYPE_CHECKING:
+    from actors.executor import Executor
+
+QUERIES_LIMIT = 8  # questions under way at once
+PAUSE_LIMIT_MS = 30_000
+_MILLI = 1_000_000
+_OUTCOMES = {
+    "cancelled": OrderState.Cancelled,
+    "open-failed": OrderState.OpenFailed,
+    "filled": OrderState.FullyFilled,
+}
+
+
+class Unknowns:
+    """The Unknown orders of one executor and the questions about them."""
+
+    def __init__(self, executor: "Executor", request_validity_ms: int | None) -> None:
+        self._executor = executor
+        self._validity_ms = request_validity_ms
+        self._records: dict[str, Record] = {}
+        self._queries: dict[int, tuple[Record, int]] = {}  # token -> order, asked at
+        self._due: list[tuple[int, str]] = []  # a heap of (when, cid); what no longer holds is passed over
+        self._unasked: set[str] = set()
+
+    @property
+    def count(self) -> int:
+        return len(self._records)
+
+    @property
+    def unasked(self) -> int:
+        """Orders of an earlier life that were not asked about yet."""
+        return len(self._unasked)
+
+    @property
+    def stuck(self) -> int:
+        return sum(record.stuck_told for record in self._records.values())
+
+    @property
+    def _can_ask(self) -> bool:
+        return bool({Capability.FETCH_ORDER, Capability.OPEN_ORDERS} & self._executor.capabilities)
+
+    def begin(self, record: Record, now_ns: int) -> None:
+        """An order became Unknown (or was so when this life began): ask about it, at once."""
+        cid = record.order.cid
+        if cid in self._records:
+            return
+        self._records[cid] = record
+        record.unknown_since_ns = now_ns
+        record.stuck_told = False
+        record.query_pause_ns = self._executor.exchange.timing.query_every_ms * _MILLI
+        if record.open_flight is None and self._can_ask:
+            self._unasked.add(cid)
+        self._schedule(record, now_ns)
+
+    def end(self, record: Record) -> None:
+        """It is known again."""
+        if self._records.pop(record.order.cid, None) is not None:
+            self._unasked.discard(record.order.cid)
+
+    def _schedule(self, record: Record, at_ns: int) -> None:
+        record.query_at_ns = at_ns
+        heappush(self._due, (at_ns, record.order.cid))
+
+    # ------------------------------------------------------------------------------------ asking
+
+    def next_deadline_ns(self) -> int | None:
+        ends = min((asked + self._lifetime_ns for _, asked in self._queries.values()), default=None)
+        if not self._due or len(self._queries) >= QUERIES_LIMIT:
+            return ends
+        return self._due[0][0] if ends is None else min(ends, self._due[0][0])
+
+    @property
+    def _lifetime_ns(self) -> int:
+        return self._executor.exchange.timing.call_lifetime_ms * _MILLI
+
+    def on_deadline(self, now_ns: int) -> None:
+        for token, (record, asked_ns) in list(self._queries.items()):
+            if now_ns >= asked_ns + self._lifetime_ns:
+                self._executor.outbox.cancel(token)
+                del self._queries[token]
+                self._again(record, now_ns)
+        while self._due and self._due[0][0] <= now_ns and len(self._queries) < QUERIES_LIMIT:
+            at_ns, cid = heappop(self._due)
+            record_due = self._records.get(cid)
+            if record_due is not None and record_due.query_at_ns == at_ns:
+                self._tell_stuck(record_due, now_ns)
+                self._ask(record_due, now_ns)
+
+    def _tell_stuck(self, record: Record, now_ns: int) -> None:
+        stuck_ns = self._executor.exchange.timing.stuck_after_ms * _MILLI
+        if record.stuck_told or now_ns - record.unknown_since_ns < stuck_ns:
+            return
+        record.stuck_told = True
+        order, since = record.order, record.unknown_since_ns
+        self._executor.say(
+            Stuck(instrument=order.instrument, cid=order.cid, since_ns=since, received_at_ns=now_ns), now_ns
+        )
+
+    def _ask(self, record: Record, now_ns: int) -> None:
+        executor, order = self._executor, record.order
+        if not self._can_ask:
+            self._again(record, now_ns)  # only to say in time that it is stuck
+            return
+        token = executor.flights.token()
+        self._queries[token] = (record, now_ns)
+        executor.count("queries")
+        symbol = executor.indexer.symbols[order.instrument]
+        if Capability.FETCH_ORDER in executor.capabilities:
+            executor.outbox.call(token, "fetch_order", symbol, order.venue_cid or order.cid, order.id)
+        else:
+            executor.outbox.call(token, "fetch_open_orders", (symbol,))
+
+    def _again(self, record: Record, now_ns: int) -> None:
+        record.query_pause_ns = min(record.query_pause_ns * 2, PAUSE_LIMIT_MS * _MILLI)
+        self._schedule(record, now_ns + record.query_pause_ns)
+
+    def on_answer(self, token: int, value: object, error: Exception | None, now_ns: int) -> None:
+        record, asked_ns = self._queries.pop(token, (None, 0))
+        if record is None:
+            return
+        if isinstance(value, (list, tuple)):
+            value = self._among(value, record)
+        if error is not None:
+            if not isinstance(error, ExecutionError):
+                self._executor.count("client_bugs")
+            self._executor.count("queries_without_answer")
+            self._unasked.discard(record.order.cid)
+            self._again(record, now_ns)
+            return
+        self._unasked.discard(record.order.cid)
+        if isinstance(value, NotFound):
+            self._on_not_there(record, asked_ns, now_ns)
+        elif value is None:
+            self._again(record, now_ns)
+        else:
+            said = self._executor.feed.order_said(value, record.order)
+            if said is None:
+                self._again(record, now_ns)
+                return
+            assert isinstance(value, Order)
+            why = None if value.failure is None else failure(*value.failure)
+            self._executor.take_word(record, said, Evidence.QUERY, now_ns, why, value.exchange_at_ns)
+            self._executor.after_word(record, now_ns)
+
+    def _among(self, orders: list[object] | tuple[object, ...], record: Record) -> object:
+        """The order among the open ones. Not being there says nothing about how it ended: cannot tell."""
+        wanted = record.order.venue_cid or record.order.cid
+        return next((order for order in orders if getattr(order, "cid", None) == wanted), None)
+
+    def _on_not_there(self, record: Record, asked_ns: int, now_ns: int) -> None:
+        over = record.open_flight is None or record.open_flight.over
+        if self._validity_ms is None or not over:
+            self._again(record, now_ns)
+            return
+        acts_until_ns = record.sent_at_ns + self._validity_ms * _MILLI
+        if asked_ns <= acts_until_ns:
+            self._schedule(record, max(acts_until_ns + 1, now_ns + record.query_pause_ns))
+            return
+        state = OrderState.Cancelled if record.seen else OrderState.OpenFailed
+        why = failure(Error.OrderNotFound, "asked after its validity had passed: not there")
+        ended = replace(record.order, state=state)
+        self._executor.take_word(record, ended, Evidence.ABSENCE, now_ns, why)
+        self._executor.after_word(record, now_ns)
+
+    # ------------------------------------------------------------------------------------ by a person's word
+
+    def resolve(self, body: Resolve, now_ns: int) -> Message:
+        """End an Unknown order on an operator's signed word."""
+        record = self._records.get(body.cid)
+        state = _OUTCOMES.get(body.outcome)
+        if state is None:
+            return Failed(detail=f"outcome: {body.outcome!r} must be one of {', '.join(_OUTCOMES)}")
+        if not body.because.strip():
+            return Failed(detail="because: say why (it stays in the feed)")
+        if record is None:
+            return Failed(detail=f"cid: {body.cid} is no unknown order of {self._executor.exchange.name}")
+        words = failure(Error.OrderNotFound, f"{body.by}: {body.because}")
+        self._executor.take_word(record, replace(record.order, state=state), Evidence.OPERATOR, now_ns, words)
+        self._executor.after_word(record, now_ns)
+        return Done(detail=f"{body.cid} is {state.label}, on the word of {body.by}")

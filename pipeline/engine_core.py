@@ -1,0 +1,282 @@
+"""A strategy's side of the pipeline, without sockets or a clock: requests out, the feed in, its orders in a table.
+
+Every request is outstanding until the one event that answers it. What may have been lost on the way is asked
+about again, never opened again. A full way out is `Backpressure`, a feed that is not heard is `FeedLost`: there
+is no queue that hides either.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipeline import headers
+from pipeline.checks import check_request
+from pipeline.codec import BodyError, encode, read_feed_body
+from pipeline.control import StateChunk
+from pipeline.deployment import Deployment
+from pipeline.feed_reader import FeedReader
+from pipeline.headers import FeedHeader, Kind, RequestHeader
+from pipeline.identity import generated_cid, is_engine_name
+from pipeline.messages import (
+    NO_EXCHANGE,
+    AccountSnapshot,
+    ActorStarted,
+    Balance,
+    BalanceSnapshot,
+    CancelAll,
+    CancelOrder,
+    Event,
+    FeedReset,
+    Heartbeat,
+    OpenOrder,
+    Order,
+    OrderCancelled,
+    OrderSnapshot,
+    Place,
+    Reconnecting,
+    Refused,
+    Request,
+    Subscribed,
+    Synced,
+    Trade,
+)
+
+EVENTS_LIMIT = 65_536  # events that wait for the strategy; beyond it the feed is left unread (and replayed later)
+PLACED_LIMIT = 16_384  # own opens that are remembered
+_MILLI = 1_000_000
+
+
+class EngineError(Exception):
+    """Something a strategy asked for that cannot be done now; the text says what to do about it."""
+
+
+class Backpressure(EngineError):
+    """The way to the router is full: send more slowly. Nothing was sent."""
+
+
+class FeedLost(EngineError):
+    """The feed is not heard, or not being kept: an open would be blind. Nothing was sent."""
+
+
+class InvalidRequest(EngineError, ValueError):
+    """The request itself is wrong; the text names the field and what would be right. Nothing was sent."""
+
+
+@dataclass(slots=True)
+class Outstanding:
+    """A request that has not been answered yet."""
+
+    exchange: int
+    frame: bytes
+    ask_at_ns: int
+    pause_ns: int
+    attempt: int = 0
+
+
+class EngineCore:
+    """One run of one engine: its session, its requests, what it knows. `send(link, frame)` says whether it was taken."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        name: str,
+        session: int,
+        send: Callable[[str, bytes], bool],
+        everything: bool = False,
+        resume: tuple[int, int] | None = None,
+    ) -> None:
+        if not is_engine_name(name):
+            raise InvalidRequest(f"engine name: {name!r} must be 1 to 24 letters, digits, '.', '_' and '-'")
+        self.deployment = deployment
+        self.name = name
+        self.session = session
+        self.orders: dict[tuple[int, str], Order] = {}
+        self.balances: dict[tuple[int, int], Balance] = {}
+        self.synced: set[int] = set()
+        self.outstanding: dict[int, Outstanding] = {}
+        self.events: deque[Event] = deque()
+        self.asked_again = 0
+        self.skipped = 0
+        self._everything = everything
+        self._send = send
+        self._rid = 0
+        self._name_bytes = name.encode()
+        self._own_prefix = f"ow.{name}."
+        self._placed: OrderedDict[tuple[int, str], int] = OrderedDict()  # own opens: (exchange, cid) -> instrument
+        resume_at = None if resume is None else (resume[0], resume[1], 0)
+        self.reader = FeedReader(
+            self, lambda frame: _ignore(send("replay", frame)), deployment.fingerprint, None, resume_at
+        )
+
+    # ------------------------------------------------------------------------------------ requests
+
+    def request(self, exchange: int, kind: Kind, body: Request, now_ns: int, expires_at_ns: int) -> int:
+        """Send a request and return its rid. Raises Backpressure or InvalidRequest."""
+        rid = self._rid + 1
+        header = RequestHeader(
+            exchange,
+            headers.VERSION,
+            kind,
+            0,
+            self.deployment.fingerprint,
+            self.name,
+            self.session,
+            rid,
+            expires_at_ns,
+        )
+        wrong = check_request(self.deployment.exchanges[exchange], header, body)
+        if wrong is not None:
+            raise InvalidRequest(wrong[1])
+        frame = self._frame(header, body)
+        if not self._send("requests", frame):
+            raise Backpressure(
+                f"the router does not take requests: {len(self.outstanding)} are outstanding, wait for answers"
+            )
+        self._rid = rid
+        timeout_ns = self.deployment.exchanges[exchange].timing.request_timeout_ms * _MILLI
+        self.outstanding[rid] = Outstanding(exchange, frame, expires_at_ns + timeout_ns, timeout_ns)
+        return rid
+
+    def _frame(self, header: RequestHeader, body: Request) -> bytes:
+        return headers.request(
+            header.exchange,
+            header.kind,
+            header.attempt,
+            header.fingerprint,
+            self._name_bytes,
+            header.session,
+            header.rid,
+            header.expires_at_ns,
+        ) + encode(body)
+
+    def open(self, exchange: int, body: OpenOrder, now_ns: int, expires_at_ns: int) -> str:
+        """Send an open (an empty `cid` gets a generated one) and return its cid. Raises FeedLost as well."""
+        if self.reader.stale(now_ns, self.deployment.edges.feed_stale_ms):
+            raise FeedLost("the feed has not been heard of for too long: opens would be blind, wait for it")
+        if not body.cid:
+            body.cid = generated_cid(self.name, self.session, self._rid + 1)
+        self.request(exchange, Kind.OpenOrder, body, now_ns, expires_at_ns)
+        self._placed[exchange, body.cid] = body.instrument
+        if len(self._placed) > PLACED_LIMIT:
+            self._placed.popitem(last=False)
+        return body.cid
+
+    def cancel(self, exchange: int, body: CancelOrder, now_ns: int, expires_at_ns: int) -> int:
+        return self.request(exchange, Kind.CancelOrder, body, now_ns, expires_at_ns)
+
+    def cancel_all(self, exchange: int, body: CancelAll, now_ns: int, expires_at_ns: int) -> int:
+        return self.request(exchange, Kind.CancelAll, body, now_ns, expires_at_ns)
+
+    def is_own(self, exchange: int, cid: str) -> bool:
+        return (exchange, cid) in self._placed or cid.startswith(self._own_prefix)
+
+    def instrument_of(self, exchange: int, cid: str) -> int | None:
+        """The instrument of an order that this run opened, while that is remembered."""
+        return self._placed.get((exchange, cid))
+
+    # ------------------------------------------------------------------------------------ the feed
+
+    def on_frame(self, link: str, frame: bytes, now_ns: int) -> None:
+        if link == "feed":
+            self.reader.on_frame(frame, now_ns)
+        else:
+            self.reader.on_answer(frame, now_ns)
+
+    def on_event(self, header: FeedHeader, frame: bytes, now_ns: int) -> None:
+        try:
+            event = read_feed_body(header.kind, frame)
+        except BodyError:
+            self.skipped += 1  # a kind of a newer version: not for us
+            return
+        event.at(Place(header.exchange, header.feed_id, header.seq, header.exchange_seq, header.published_at_ns))
+        self._take(event, now_ns)
+        if self._everything or self._concerns(event):
+            self.events.append(event)
+
+    def _concerns(self, event: Event) -> bool:
+        """Own orders and what concerns an exchange as a whole."""
+        if event.answers is not None and event.answers.engine == self.name:
+            return True
+        if isinstance(event, OrderSnapshot):
+            return event.order.engine == self.name or self.is_own(event.exchange, event.order.cid)
+        cid = getattr(event, "cid", "")
+        if isinstance(event, Refused) or cid:
+            return bool(cid) and self.is_own(event.exchange, cid)
+        return not isinstance(event, Trade)
+
+    def _take(self, event: Event, now_ns: int) -> None:
+        """Keep the table of orders, the balances and the outstanding requests true."""
+        answers = event.answers
+        if answers is not None and answers.engine == self.name and answers.session == self.session:
+            self.outstanding.pop(answers.rid, None)
+        exchange = event.exchange
+        if isinstance(event, OrderSnapshot):
+            self._take_order(exchange, event.order)
+        elif isinstance(event, OrderCancelled):
+            if event.order is not None:
+                self._take_order(exchange, event.order)
+        elif isinstance(event, AccountSnapshot):
+            for order in event.orders:
+                self._take_order(exchange, order)
+            for balance in event.balances:
+                self.balances[exchange, balance.asset] = balance
+        elif isinstance(event, BalanceSnapshot):
+            self.balances[exchange, event.balance.asset] = event.balance
+        elif isinstance(event, Synced):
+            self.synced.add(exchange)
+        elif isinstance(event, (Reconnecting, Subscribed)):
+            self.synced.discard(exchange)
+        elif isinstance(event, ActorStarted):
+            self._on_started(event.actor, now_ns)
+
+    def _take_order(self, exchange: int, order: Order) -> None:
+        # The feed never takes an order back, so its word simply stands.
+        if order.state.finished:
+            self.orders.pop((exchange, order.cid), None)
+        else:
+            self.orders[exchange, order.cid] = order
+
+    def _on_started(self, actor: str, now_ns: int) -> None:
+        """A router or executor that began anew may have lost what was on its way: ask about it."""
+        for waiting in self.outstanding.values():
+            name = self.deployment.exchanges[waiting.exchange].name
+            if actor in ("router", f"executor.{name}"):
+                waiting.ask_at_ns = now_ns
+
+    def on_heartbeat(self, heartbeat: Heartbeat, now_ns: int) -> None: ...
+
+    def on_state(self, chunk: StateChunk, now_ns: int) -> None:
+        if chunk.part == 1:
+            self.orders.clear()
+            self.balances.clear()
+        for placed in chunk.orders:
+            self.orders[placed.exchange, placed.order.cid] = placed.order
+        for balance in chunk.balances:
+            self.balances[balance.exchange, balance.balance.asset] = balance.balance
+        self.synced = {state.exchange for state in chunk.exchanges if state.synced}
+
+    def on_reset(self, feed_id: int, previous_feed_id: int, now_ns: int) -> None:
+        reset = FeedReset(previous_feed_id=previous_feed_id, received_at_ns=now_ns, reason="another feed")
+        reset.at(Place(NO_EXCHANGE, feed_id, 0, 0, now_ns))
+        self.events.append(reset)
+
+    # ------------------------------------------------------------------------------------ time
+
+    def next_deadline_ns(self) -> int | None:
+        times = [self.reader.next_deadline_ns()]
+        if self.outstanding:
+            times.append(min(waiting.ask_at_ns for waiting in self.outstanding.values()))
+        return min((time for time in times if time is not None), default=None)
+
+    def on_deadline(self, now_ns: int) -> None:
+        self.reader.on_deadline(now_ns)
+        for waiting in self.outstanding.values():
+            if waiting.ask_at_ns <= now_ns:
+                waiting.attempt = min(waiting.attempt + 1, 0xFFFF)
+                waiting.pause_ns *= 2
+                waiting.ask_at_ns = now_ns + waiting.pause_ns
+                self.asked_again += 1
+                self._send("requests", headers.with_attempt(waiting.frame, waiting.attempt))
+
+
+def _ignore(_: bool) -> None: ...
