@@ -1,7 +1,7 @@
 """orderwire's public face: load a deployment, run its actors, trade through an engine.
 
-    async with Engine(load("config/split.toml"), name="mm-1") as engine:
-        cid = engine.open("binance_spot", "btc_usdt", side="buy", quantity="0.010", price="50000")
+async with Engine(load("config/split.toml"), name="mm-1") as engine:
+    cid = engine.open("binance_spot", "btc_usdt", side="buy", quantity="0.010", price="50000")
 """
 
 from os import PathLike
@@ -71,7 +71,9 @@ __all__ = [
 
 
 def load(path: str | PathLike[str]) -> Deployment:
-    """Read and validate a deployment file. Raises ConfigError, one line: file, key, what is wrong, what would be right."""
+    """Read and validate a deployment file. Raises ConfigError, one line: file, key, what is wrong, what
+    would be right.
+    """
     return deployment_file.load(Path(path), client_class)
 
 

@@ -1,7 +1,8 @@
 """What the feed takes of what its sources say: each answer once, each trade once, no order backwards.
 
-An event is admitted as it is, admitted with its order part replaced by the order's present state (an answer is
-never suppressed), or counted and left out. The parts of an account snapshot are held until the last one.
+An event is admitted as it is, admitted with its order part replaced by the order's present state (an
+answer is never suppressed), or counted and left out. The parts of an account snapshot are held until the
+last one.
 """
 
 from collections import OrderedDict
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
+from actors.merger_state import FeedState
 from pipeline.actor import Journal
 from pipeline.amounts import parse, text
 from pipeline.codec import decode_order, encode
@@ -33,8 +35,6 @@ from pipeline.messages import (
 )
 from pipeline.orders import Key, Known, OrderTable
 from pipeline.rids import AnsweredRids
-
-from actors.merger_state import FeedState
 
 RECENT_TRADES = 8_192  # ids kept in memory; older ones are looked up
 SESSIONS_LIMIT = 1_024
@@ -105,7 +105,9 @@ class Admission:
             return [event if order is event.order else replace(event, order=order)]
         return []
 
-    def _weigh(self, exchange: int, said: Order, event: OrderSnapshot | OrderCancelled) -> tuple[Verdict, Order]:
+    def _weigh(
+        self, exchange: int, said: Order, event: OrderSnapshot | OrderCancelled
+    ) -> tuple[Verdict, Order]:
         if not said.engine:
             said = replace(said, engine=engine_of(said.cid))
         key = (exchange, said.cid)

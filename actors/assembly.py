@@ -6,14 +6,6 @@ The one place that knows which role is which class.
 import time
 from collections.abc import Callable, Mapping
 
-from pipeline.actor import Actor
-from pipeline.deployment import Deployment
-from pipeline.host import Made
-from pipeline.journal import SqliteJournal
-from pipeline.journal_reader import JournalReader
-from pipeline.topology import role
-from pipeline.vocabulary import Role
-
 from actors import executor, merger
 from actors.clients import make_client
 from actors.exchange import ledger
@@ -22,6 +14,13 @@ from actors.executor import Executor
 from actors.merger import Merger
 from actors.reconnector import Reconnector
 from actors.router import Router
+from pipeline.actor import Actor
+from pipeline.deployment import Deployment
+from pipeline.host import Made
+from pipeline.journal import SqliteJournal
+from pipeline.journal_reader import JournalReader
+from pipeline.topology import role
+from pipeline.vocabulary import Role
 
 
 def maker(deployment: Deployment) -> Callable[[str], Made]:
@@ -55,5 +54,3 @@ def _journal(deployment: Deployment, name: str, tables: Mapping[str, str]) -> Sq
 
 def _birth_ns() -> int:
     return time.time_ns()
-
-

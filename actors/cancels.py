@@ -1,7 +1,9 @@
-"""Cancels are wishes: kept on the order until it is finished, never behind other orders' opens, never before its own.
+"""Cancels are wishes: kept on the order until it is finished, never behind other orders' opens, never
+before its own.
 
-A cancel waits while its open is on its way, goes out when that is answered or unknown, and is sent again with
-backoff while the exchange shows the order open. Its request is answered once, whatever the wish still does.
+A cancel waits while its open is on its way, goes out when that is answered or unknown, and is sent again
+with backoff while the exchange shows the order open. Its request is answered once, whatever the wish
+still does.
 """
 
 from heapq import heappop, heappush
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from actors.executor_state import Flight, Group, Record, Status
 from pipeline import client
 from pipeline.amounts import amount
 from pipeline.headers import Kind, RequestHeader
@@ -24,8 +27,6 @@ from pipeline.messages import (
     OrderSnapshot,
 )
 from pipeline.vocabulary import CancelScope, Error, Evidence, OrderState, Pending, Refusal
-
-from actors.executor_state import Flight, Group, Record, Status
 
 if TYPE_CHECKING:
     from actors.executor import Executor
@@ -81,7 +82,9 @@ class Cancels:
             return
         if record.order.state.finished:
             executor.flights.never_called(flight)
-            self._answer(flight, Evidence.NONE, now_ns, failure(_ENDED[record.order.state], "before this cancel"))
+            self._answer(
+                flight, Evidence.NONE, now_ns, failure(_ENDED[record.order.state], "before this cancel")
+            )
             return
         record.flights.append(flight)
         if not record.wish:
@@ -125,7 +128,9 @@ class Cancels:
             self._answer(flight, evidence, now_ns, None, value.exchange_at_ns)
             return
         filled = record.order.filled if value.filled is None else amount(value.filled)
-        said = replace(record.order, state=OrderState.Cancelled, filled=filled, id=value.id or record.order.id)
+        said = replace(
+            record.order, state=OrderState.Cancelled, filled=filled, id=value.id or record.order.id
+        )
         self._take(flight, record, said, evidence, now_ns, None, value.exchange_at_ns)
 
     def _on_error(
@@ -139,7 +144,9 @@ class Cancels:
             self._take(flight, record, said, evidence, now_ns, why)
         elif error.error is Error.OrderNotFound or (not error.error.rejected and error.sent != "no"):
             # "Not found" means ask, not gone; and of a call that broke nobody knows what it did.
-            self._executor.become_unknown(record, Evidence.SUSPECT, now_ns, why, announce=flight.answers is None)
+            self._executor.become_unknown(
+                record, Evidence.SUSPECT, now_ns, why, announce=flight.answers is None
+            )
             self._answer(flight, Evidence.SUSPECT, now_ns, why)
         else:
             if error.error.rejected and error.error is not Error.RateLimit:
@@ -239,7 +246,11 @@ class Cancels:
         if kind == Kind.CancelAll:
             executor.say(
                 CancelAllDone(
-                    answers=answers, evidence=Evidence.RESTART, cancelled=0, failed=0, unknown=len(executor.orders)
+                    answers=answers,
+                    evidence=Evidence.RESTART,
+                    cancelled=0,
+                    failed=0,
+                    unknown=len(executor.orders),
                 ),
                 now_ns,
             )
@@ -263,7 +274,9 @@ class Cancels:
     # ------------------------------------------------------------------------------------ wishes
 
     def after_word(self, record: Record, now_ns: int) -> None:
-        """An order was heard of: release what waited for its open, answer what its end answers, wish again."""
+        """An order was heard of: release what waited for its open, answer what its end answers, wish
+        again.
+        """
         finished = record.order.state.finished
         if record.answered and record.waiting:
             waiting, record.waiting = record.waiting, []
@@ -279,11 +292,14 @@ class Cancels:
                 why = None if ended_by_it else failure(_ENDED[record.order.state], "the order had ended")
                 self._answer(flight, Evidence.STREAM, now_ns, why)
         elif record.wish and record.order.state is OrderState.Open and not record.cancel_at_ns:
-            if not any(not flight.over for flight in record.flights):
-                self._wish_again(record, now_ns)
+            self._wish_again(record, now_ns)
 
     def _wish_again(self, record: Record, now_ns: int) -> None:
-        record.cancel_pause_ns = min(max(record.cancel_pause_ns * 2, PAUSE_MS * _MILLI), PAUSE_LIMIT_MS * _MILLI)
+        if not all(flight.over for flight in record.flights):
+            return
+        record.cancel_pause_ns = min(
+            max(record.cancel_pause_ns * 2, PAUSE_MS * _MILLI), PAUSE_LIMIT_MS * _MILLI
+        )
         record.cancel_at_ns = now_ns + record.cancel_pause_ns
         heappush(self._again, (record.cancel_at_ns, record.order.cid))
 
@@ -303,7 +319,9 @@ class Cancels:
     def _own_flight(self, record: Record, group: Group | None, now_ns: int) -> Flight:
         """A cancel that no request of its own asked for: nobody is owed an answer."""
         order = record.order
-        flight = Flight(None, record, True, order.instrument, order.cid, record.tag, answered=True, group=group)
+        flight = Flight(
+            None, record, True, order.instrument, order.cid, record.tag, answered=True, group=group
+        )
         self._executor.flights.register(flight, now_ns)
         record.flights.append(flight)
         return flight
@@ -318,7 +336,9 @@ class Cancels:
     def on_cancel_all(self, header: RequestHeader, body: CancelAll, digest: int, now_ns: int) -> None:
         executor = self._executor
         if header.expires_at_ns <= now_ns:
-            executor.refuse(header, Refusal.TooLate, "the cancel-all came after its expiry", "", digest, now_ns)
+            executor.refuse(
+                header, Refusal.TooLate, "the cancel-all came after its expiry", "", digest, now_ns
+            )
             return
         answers = Answers(header.engine, header.session, header.rid)
         executor.rows.save_other(answers, header.kind, Status.SENDING, digest, "", now_ns)
@@ -384,5 +404,3 @@ def _covers(body: CancelAll, header: RequestHeader, record: Record) -> bool:
     if record.request.engine != header.engine:
         return False
     return body.scope is CancelScope.ENGINE or record.request.session == header.session
-
-

@@ -42,7 +42,10 @@ class DeskActor(Actor):
         reply: Message
         if isinstance(body, Hello):
             reply = Welcome(
-                actor=self.name, epoch=self.epoch, ready=self.ready(now_ns), fingerprint=self.deployment.fingerprint
+                actor=self.name,
+                epoch=self.epoch,
+                ready=self.ready(now_ns),
+                fingerprint=self.deployment.fingerprint,
             )
         elif isinstance(body, HealthQuery):
             reply = self.health(now_ns)

@@ -9,14 +9,20 @@ import zlib
 
 from msgspec.structs import replace
 
+from actors.cancels import Cancels
+from actors.desk import DeskActor
+from actors.executor_feed import ExecutorFeed
+from actors.executor_state import TABLES, ExecutorRows, Flight, Record, Status
+from actors.flights import Flights
+from actors.gate import Gate
+from actors.unknowns import Unknowns
 from pipeline import client, headers
-from pipeline.actor import Journal, Outbox
+from pipeline.actor import Journal, Outbox, Outcome
 from pipeline.amounts import ZERO
 from pipeline.client import Capability
 from pipeline.codec import BodyError, read_request_body
 from pipeline.control import Done, Failed, Halt, Resolve, Resume
 from pipeline.deployment import Deployment
-from pipeline.feed_reader import FeedReader
 from pipeline.headers import REQUEST_SIZE, ControlHeader, HeaderError, Kind, RequestHeader
 from pipeline.indexing import Indexer, failure
 from pipeline.messages import (
@@ -38,17 +44,7 @@ from pipeline.source import Source
 from pipeline.topology import role, source_id
 from pipeline.vocabulary import Error, Evidence, OrderState, Refusal
 
-from actors.cancels import Cancels
-from actors.desk import DeskActor
-from actors.executor_feed import ExecutorFeed
-from actors.executor_state import TABLES, ExecutorRows, Flight, Record, Status
-from actors.flights import Flights
-from actors.unknowns import Unknowns
-
 __all__ = ["TABLES", "Executor"]
-
-EVENTS_A_REQUEST = 4  # what one request may still cause, at most: answer, Unknown, its end, Stuck
-_MILLI = 1_000_000
 
 
 class Executor(DeskActor):
@@ -78,6 +74,7 @@ class Executor(DeskActor):
         self.unknowns = Unknowns(self, request_validity_ms)
         self.cancels = Cancels(self)
         self.feed = ExecutorFeed(self)
+        self.gate = Gate(self)
         self._sessions_changed: set[str] = set()
         self._fresh = False
 
@@ -92,7 +89,9 @@ class Executor(DeskActor):
         )
         kept = self.journal.range("outbox", 0, 2**62, edges.outbox_limit)
         acknowledged = int(self.rows.state("acknowledged") or 0)
-        self.source.restore([row for row in kept if row[0] > acknowledged], kept[-1][0] if kept else 0, now_ns)
+        self.source.restore(
+            [row for row in kept if row[0] > acknowledged], kept[-1][0] if kept else 0, now_ns
+        )
         self.halted = self.rows.state("halted") == "yes"
         for engine, session, rid in self.journal.find("sessions", "1"):
             self.sessions[engine] = (session, rid)
@@ -101,7 +100,9 @@ class Executor(DeskActor):
         self._recover(now_ns)
 
     def _recover(self, now_ns: int) -> None:
-        """Take up active orders; what may have left and has no answer is Unknown, and its request timed out."""
+        """Take up active orders; what may have left and has no answer is Unknown, and its request timed
+        out.
+        """
         for record in self.rows.active():
             self.orders[record.order.cid] = record
             if not record.answered:
@@ -158,12 +159,12 @@ class Executor(DeskActor):
         session, _ = self.sessions.get(header.engine, (0, 0))
         cid = getattr(body, "cid", "")
         if header.session < session:
-            words = f"session: {header.session} of {header.engine} was followed by {session}: stop the older engine"
+            words = f"session: {header.session} of {header.engine} was followed by {session}: stop the older"
             self._refuse(header, Refusal.InvalidRequest, words, cid, digest, now_ns)
             return
         self._mark_session(header)
         if isinstance(body, OpenOrder):
-            refusal = self._gate_open(header, body, now_ns)
+            refusal = self.gate.refusal(header, body, now_ns)
             if refusal is not None:
                 self._refuse(header, *refusal, cid, digest, now_ns)
             else:
@@ -194,48 +195,6 @@ class Executor(DeskActor):
             self.sessions[header.engine] = (header.session, header.rid)
             self._sessions_changed.add(header.engine)
 
-    def _gate_open(self, header: RequestHeader, body: OpenOrder, now_ns: int) -> tuple[Refusal, str] | None:
-        """The last gate before the client. None: pass."""
-        if header.attempt:
-            return Refusal.NotSent, "the first copy of this request did not come: nothing was sent"
-        if self.halted:
-            return Refusal.Halted, f"{self.exchange.name} is halted: resume it first"
-        not_ready = self._not_ready(now_ns)
-        if not_ready:
-            return Refusal.NotReady, not_ready
-        limit_ns = self.exchange.timing.expires_limit_ms * _MILLI
-        if header.expires_at_ns <= now_ns:
-            return Refusal.TooLate, f"expired {(now_ns - header.expires_at_ns) // _MILLI} ms ago"
-        if header.expires_at_ns > now_ns + limit_ns:
-            words = f"expires_at_ns: at most {self.exchange.timing.expires_limit_ms} ms ahead on {self.exchange.name}"
-            return Refusal.InvalidRequest, words
-        limits = self.exchange.limits
-        if self.flights.count >= limits.in_flight:
-            return Refusal.Overloaded, f"{limits.in_flight} requests are in flight on {self.exchange.name}: wait"
-        if len(self.orders) >= limits.open_orders:
-            return Refusal.Overloaded, f"{limits.open_orders} orders are open on {self.exchange.name}: cancel some"
-        if self.source.room < EVENTS_A_REQUEST * (self.flights.count + 1):
-            return Refusal.Overloaded, "the merger does not take events fast enough: wait"
-        if self._is_taken(header, body.cid):
-            return Refusal.DuplicateCid, f"cid: {body.cid} was used before on {self.exchange.name}: take another"
-        return None
-
-    def _is_taken(self, header: RequestHeader, cid: str) -> bool:
-        # A generated cid is as new as its request (checks.py lets no other request carry it).
-        return not cid.startswith("ow.") and (cid in self.orders or self.rows.by_cid(cid) is not None)
-
-    def _not_ready(self, now_ns: int) -> str:
-        """Why opens cannot pass now, "" when they can."""
-        if self.draining:
-            return "the executor is stopping"
-        if self.feed.reader.stale(now_ns, self.deployment.edges.feed_stale_ms):
-            return "the feed is not heard: nobody would see the answers"
-        if not self.feed.synced:
-            return f"the account stream of {self.exchange.name} is down or not yet in step"
-        if self.unknowns.unasked:
-            return f"{self.unknowns.unasked} orders from before the restart have not been asked about yet"
-        return ""
-
     def _refuse(
         self, header: RequestHeader, reason: Refusal, detail: str, cid: str, digest: int, now_ns: int
     ) -> None:
@@ -244,7 +203,8 @@ class Executor(DeskActor):
         answers = Answers(header.engine, header.session, header.rid)
         self.rows.save_other(answers, header.kind, Status.REFUSED, digest, cid, now_ns)
         self.say(
-            Refused(received_at_ns=now_ns, answers=answers, reason=reason, detail=detail[:200], cid=cid), now_ns
+            Refused(received_at_ns=now_ns, answers=answers, reason=reason, detail=detail[:200], cid=cid),
+            now_ns,
         )
 
     refuse = _refuse
@@ -414,8 +374,8 @@ class Executor(DeskActor):
 
     # ------------------------------------------------------------------------------------ calls and time
 
-    def on_call_done(self, token: int, outcome: object, now_ns: int) -> None:
-        value, error = outcome  # type: ignore[misc]
+    def on_call_done(self, token: int, outcome: Outcome, now_ns: int) -> None:
+        value, error = outcome
         flight = self.flights.landed(token)
         if flight is None:
             self.unknowns.on_answer(token, value, error, now_ns)
@@ -489,7 +449,7 @@ class Executor(DeskActor):
         return Failed(detail=f"{self.name} does not do {type(body).__name__}")
 
     def ready(self, now_ns: int) -> bool:
-        return not self.halted and not self._not_ready(now_ns)
+        return not self.halted and not self.gate.not_ready(now_ns)
 
     def gauges(self, now_ns: int) -> dict[str, int]:
         return {
@@ -501,5 +461,5 @@ class Executor(DeskActor):
         }
 
     def notes(self) -> list[str]:
-        said = [self._not_ready(self.feed.reader.heard_at_ns)] + (["halted"] if self.halted else [])
+        said = [self.gate.not_ready(self.feed.reader.heard_at_ns)] + (["halted"] if self.halted else [])
         return [note for note in said if note]

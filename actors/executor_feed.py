@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from actors.executor_state import Record
 from pipeline import client
 from pipeline.actor import Outbox
 from pipeline.codec import BodyError, read_feed_body
@@ -27,8 +28,6 @@ from pipeline.messages import (
     Synced,
 )
 from pipeline.vocabulary import Error, Evidence, OrderState, Role
-
-from actors.executor_state import Record
 
 if TYPE_CHECKING:
     from actors.executor import Executor
@@ -52,7 +51,9 @@ class ExecutorFeed:
 
     def _reader(self, resume: tuple[int, int, int] | None) -> FeedReader:
         fingerprint = self._executor.deployment.fingerprint
-        return FeedReader(self, lambda frame: self._outbox.send("replay", frame), fingerprint, self._index, resume)
+        return FeedReader(
+            self, lambda frame: self._outbox.send("replay", frame), fingerprint, self._index, resume
+        )
 
     def begin(self, now_ns: int) -> None:
         """Go on from the journaled cursor, if there is one."""
@@ -151,12 +152,16 @@ class ExecutorFeed:
                 raise Unindexed(f"a {type(value).__name__} instead of an Order")
             said = self._executor.indexer.order(value)
             if said.instrument != order.instrument or said.cid not in (order.cid, order.venue_cid):
-                raise Unindexed(f"order {said.cid[:64]!r} of {value.instrument[:40]!r} instead of {order.cid!r}")
+                raise Unindexed(
+                    f"order {said.cid[:64]!r} of {value.instrument[:40]!r} instead of {order.cid!r}"
+                )
         except Unindexed as error:
             self.last_unindexed = str(error)
             self._executor.count("unindexed_answers")
             return None
-        return replace(said, cid=order.cid, engine=order.engine, pending=order.pending, venue_cid=order.venue_cid)
+        return replace(
+            said, cid=order.cid, engine=order.engine, pending=order.pending, venue_cid=order.venue_cid
+        )
 
     def _on_snapshot(self, part: AccountSnapshot, now_ns: int) -> None:
         if part.part == 1:

@@ -16,9 +16,9 @@ from pipeline.identity import request_of
 from pipeline.messages import Answers, Order
 
 TABLES: Final = {
-    "requests": "engine TEXT, session INTEGER, rid INTEGER, kind INTEGER, status INTEGER, digest INTEGER, cid TEXT, "
-    "at_ns INTEGER, sent_at_ns INTEGER, state INTEGER, filled TEXT, wish INTEGER, word INTEGER, seen INTEGER, "
-    "tag TEXT, body BLOB, PRIMARY KEY (engine, session, rid)",
+    "requests": "engine TEXT, session INTEGER, rid INTEGER, kind INTEGER, status INTEGER, digest INTEGER, "
+    "cid TEXT, at_ns INTEGER, sent_at_ns INTEGER, state INTEGER, filled TEXT, wish INTEGER, word INTEGER, "
+    "seen INTEGER, tag TEXT, body BLOB, PRIMARY KEY (engine, session, rid)",
     "index explicit_cids": "requests (cid) WHERE kind = 1 AND substr(cid, 1, 3) <> 'ow.'",
     "sessions": "engine TEXT PRIMARY KEY, session INTEGER, rid INTEGER",
     "outbox": "number INTEGER PRIMARY KEY, frame BLOB",
@@ -36,7 +36,9 @@ class Status(IntEnum):
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """One request on its way: over when its call has ended, answered when its one answer is on the way out."""
+    """One request on its way: over when its call has ended, answered when its one answer is on the way
+    out.
+    """
 
     answers: Answers | None  # None: the pipeline's own wish, or part of a CancelAll
     record: "Record | None"
@@ -120,7 +122,9 @@ class ExecutorRows:
             ),
         )
 
-    def save_other(self, answers: Answers, kind: int, status: Status, digest: int, cid: str, at_ns: int) -> None:
+    def save_other(
+        self, answers: Answers, kind: int, status: Status, digest: int, cid: str, at_ns: int
+    ) -> None:
         """A request that opened no order: a cancel, a cancel-all, a refused open."""
         row = (*answers, kind, int(status), digest, cid, at_ns, 0, None, None, 0, 0, 0, None, None)
         self.journal.put("requests", row)

@@ -8,10 +8,9 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+from actors.executor_state import Flight
 from pipeline.actor import Outbox
 from pipeline.deployment import Timing
-
-from actors.executor_state import Flight
 
 _MILLI = 1_000_000
 

@@ -4,18 +4,26 @@ Takes only the next frame of each source, lets nothing take an order back, never
 publishes what is committed. The journal is the buffer: a reader who lost frames asks for them again.
 """
 
+from actors.admission import Admission
+from actors.desk import DeskActor
+from actors.merger_state import TABLES, FeedState
 from pipeline import headers
 from pipeline.actor import Journal, Outbox, Outcome
 from pipeline.codec import KINDS, BodyError, encode, read_source_body
 from pipeline.control import ReplayChunk, ReplayQuery, StateQuery
 from pipeline.deployment import Deployment
 from pipeline.headers import SOURCE_SIZE, ControlHeader, HeaderError, Kind
-from pipeline.messages import NO_EXCHANGE, ActorStarted, Event, ExchangeMark, FeedReset, Heartbeat, Message, SourceMark
+from pipeline.messages import (
+    NO_EXCHANGE,
+    ActorStarted,
+    Event,
+    ExchangeMark,
+    FeedReset,
+    Heartbeat,
+    Message,
+    SourceMark,
+)
 from pipeline.vocabulary import Role
-
-from actors.admission import Admission
-from actors.desk import DeskActor
-from actors.merger_state import TABLES, FeedState
 
 __all__ = ["TABLES", "Merger"]
 
@@ -43,8 +51,12 @@ class Merger(DeskActor):
         previous = self.state.begin(now_ns, self.journal.tail_lost)
         self.admission.restore()
         if previous is not None:
-            self._append(NO_EXCHANGE, Role.MERGER, FeedReset(previous_feed_id=previous, reason="the tail may be lost"))
-        self._append(NO_EXCHANGE, Role.MERGER, ActorStarted(actor=self.name, epoch=now_ns, received_at_ns=now_ns))
+            self._append(
+                NO_EXCHANGE, Role.MERGER, FeedReset(previous_feed_id=previous, reason="the tail may be lost")
+            )
+        self._append(
+            NO_EXCHANGE, Role.MERGER, ActorStarted(actor=self.name, epoch=now_ns, received_at_ns=now_ns)
+        )
         self._heartbeat_due_ns = now_ns
 
     # ------------------------------------------------------------------------------------ events in
@@ -61,7 +73,8 @@ class Merger(DeskActor):
         try:
             event = read_source_body(header.kind, frame)
         except BodyError:
-            # Ours or not, it has a number that its source waits on; a body nobody can read is counted, not waited for.
+            # Ours or not, it has a number that its source waits on; a body nobody can read is
+            # counted, not waited for.
             self.count("bad_source_bodies")
             return
         exchange, role = header.exchange, header.source >> 16
@@ -132,7 +145,9 @@ class Merger(DeskActor):
         if isinstance(body, ReplayQuery):
             self._on_replay_query(peer, header, body)
         elif isinstance(body, StateQuery):
-            for chunk in self.admission.state_chunks(None if header.exchange == NO_EXCHANGE else header.exchange):
+            for chunk in self.admission.state_chunks(
+                None if header.exchange == NO_EXCHANGE else header.exchange
+            ):
                 self.answer(link, peer, header, chunk)
         else:
             super().on_control(link, peer, header, body, now_ns)
@@ -153,9 +168,17 @@ class Merger(DeskActor):
             return
         frames, through, last, oldest = outcome.value
         if query.feed_id != self.state.feed_id:
-            frames, through = [], query.after  # the reader learns from the id that its numbers mean nothing here
+            frames, through = (
+                [],
+                query.after,
+            )  # the reader learns from the id that its numbers mean nothing here
         chunk = ReplayChunk(
-            feed_id=self.state.feed_id, after=query.after, through=through, last=last, oldest=oldest, frames=frames
+            feed_id=self.state.feed_id,
+            after=query.after,
+            through=through,
+            last=last,
+            oldest=oldest,
+            frames=frames,
         )
         self.count("replayed_events", len(frames))
         self.answer("replay", peer, header, chunk)
@@ -172,5 +195,3 @@ class Merger(DeskActor):
 
     def ready(self, now_ns: int) -> bool:
         return True
-
-

@@ -1,4 +1,5 @@
-"""Where the feed stands: its id, its numbers, each source's mark, each exchange's stream. All of it journaled.
+"""Where the feed stands: its id, its numbers, each source's mark, each exchange's stream. All of it
+journaled.
 
 What is changed in a batch is written in that batch's commit, one row each however often it changed.
 """
@@ -12,22 +13,26 @@ from pipeline.deployment import Deployment
 from pipeline.messages import NO_EXCHANGE
 
 TABLES: Final = {
-    "events": "seq INTEGER PRIMARY KEY, exchange INTEGER, exchange_seq INTEGER, at_ns INTEGER, kind INTEGER, frame BLOB",
+    "events": "seq INTEGER PRIMARY KEY, exchange INTEGER, exchange_seq INTEGER, at_ns INTEGER, "
+    "kind INTEGER, frame BLOB",
     "orders": "exchange INTEGER, cid TEXT, state INTEGER, filled TEXT, word INTEGER, seq INTEGER, body BLOB, "
     "PRIMARY KEY (exchange, cid)",
     "trades": "exchange INTEGER, instrument INTEGER, side INTEGER, id TEXT, seq INTEGER, at_ns INTEGER, "
     "PRIMARY KEY (exchange, instrument, side, id)",
-    "balances": "exchange INTEGER, asset INTEGER, total TEXT, free TEXT, at_ns INTEGER, PRIMARY KEY (exchange, asset)",
+    "balances": "exchange INTEGER, asset INTEGER, total TEXT, free TEXT, at_ns INTEGER, "
+    "PRIMARY KEY (exchange, asset)",
     "answered": "engine TEXT, session INTEGER, rids TEXT, PRIMARY KEY (engine, session)",
     "sources": "source INTEGER PRIMARY KEY, epoch INTEGER, number INTEGER",
-    "exchanges": "exchange INTEGER PRIMARY KEY, exchange_seq INTEGER, last_trade_at_ns INTEGER, generation INTEGER, "
-    "synced INTEGER, halted INTEGER",
+    "exchanges": "exchange INTEGER PRIMARY KEY, exchange_seq INTEGER, last_trade_at_ns INTEGER, "
+    "generation INTEGER, synced INTEGER, halted INTEGER",
     "feed": "one INTEGER PRIMARY KEY, feed_id INTEGER",
 }
 
 
 class Sources:
-    """How far each source's frames were taken: (epoch, number), and of which epoch only the next number is taken."""
+    """How far each source's frames were taken: (epoch, number), and of which epoch only the next number
+    is taken.
+    """
 
     def __init__(self) -> None:
         self.marks: dict[int, tuple[int, int]] = {}
@@ -81,7 +86,9 @@ class FeedState:
         self.seq = 0
         self.now_ns = 0
         self.sources = Sources()
-        self.exchanges = {index: ExchangeMarks() for index in (*range(len(deployment.exchanges)), NO_EXCHANGE)}
+        self.exchanges = {
+            index: ExchangeMarks() for index in (*range(len(deployment.exchanges)), NO_EXCHANGE)
+        }
         self.changed: set[int] = set()
 
     def begin(self, now_ns: int, tail_lost: bool) -> int | None:
@@ -92,7 +99,9 @@ class FeedState:
         for exchange, *marks in self._journal.range("exchanges", 0, NO_EXCHANGE, NO_EXCHANGE + 1):
             if exchange in self.exchanges:
                 number, trade_at, generation, synced, halted = marks
-                self.exchanges[exchange] = ExchangeMarks(number, trade_at, generation, bool(synced), bool(halted))
+                self.exchanges[exchange] = ExchangeMarks(
+                    number, trade_at, generation, bool(synced), bool(halted)
+                )
         for source, epoch, number in self._journal.find("sources", "1"):
             self.sources.marks[source] = (epoch, number)
         row = self._journal.get("feed", 1)

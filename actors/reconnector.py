@@ -4,9 +4,11 @@ Each connection is a generation: subscribe, say so (the fence), snapshot, the up
 trades that were missed, `Synced`. One `Reconnecting` per outage. It reports; it never judges an order.
 """
 
+from collections.abc import Callable, Sequence
 from random import Random
-from typing import Any
+from typing import ParamSpec, TypeVar
 
+from actors.desk import DeskActor
 from pipeline import client, headers
 from pipeline.actor import Outbox, Outcome
 from pipeline.client import Capability, ExecutionError
@@ -28,11 +30,12 @@ from pipeline.source import Source
 from pipeline.topology import role, source_id
 from pipeline.vocabulary import Error, Evidence
 
-from actors.desk import DeskActor
-
 PART_ENTRIES = 1_000  # orders or balances in one part of a snapshot
 _ROOM_KEPT = 4_096  # stop pulling the stream while fewer events than this could still be kept
 _MILLI = 1_000_000
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Reconnector(DeskActor):
@@ -67,7 +70,8 @@ class Reconnector(DeskActor):
         edges = self.deployment.edges
         number = source_id(self.deployment, self.name)
         self.source = Source(self.outbox, number, now_ns, edges.outbox_limit, edges.resend_after_ms)
-        # Generations go on rising across restarts without a journal: they begin at the start stamp, in seconds.
+        # Generations go on rising across restarts without a journal: they begin at the start stamp,
+        # in seconds.
         self.generation = now_ns // 1_000_000_000
         self._say(ActorStarted(actor=self.name, epoch=now_ns, received_at_ns=now_ns), now_ns)
         self._connect(now_ns)
@@ -96,7 +100,9 @@ class Reconnector(DeskActor):
                 return
             self._heard_ns = self._up_since_ns = now_ns
             self._say(Subscribed(generation=self.generation, received_at_ns=now_ns), now_ns)
-            self._ask("snapshot", "account_snapshot", now_ns, self.indexer.asset_symbols, self.indexer.symbols)
+            self._ask(
+                "snapshot", "account_snapshot", now_ns, self.indexer.asset_symbols, self.indexer.symbols
+            )
         elif token == self._call_token:
             self._call_token = 0
             if outcome.error is not None:
@@ -104,9 +110,10 @@ class Reconnector(DeskActor):
             elif self.state == "snapshot":
                 self._on_snapshot(outcome.value, now_ns)
             elif self.state == "trades":
-                self._on_trades(*outcome.value, now_ns)
+                trades, complete = outcome.value
+                self._on_trades(trades, complete, now_ns)
 
-    def _ask(self, state: str, method: str, now_ns: int, *args: Any) -> None:
+    def _ask(self, state: str, method: str, now_ns: int, *args: object) -> None:
         self.state = state
         self._call_token = self._next_token()
         self._call_since_ns = now_ns
@@ -121,8 +128,12 @@ class Reconnector(DeskActor):
         self._fetch_trades(now_ns)
 
     def _parts(self, said: client.AccountSnapshot, now_ns: int) -> list[AccountSnapshot]:
-        orders = [o for o in (self._indexed(self.indexer.order, order) for order in said.orders) if o is not None]
-        balances = [b for b in (self._indexed(self.indexer.balance, each) for each in said.balances) if b is not None]
+        orders = [
+            o for o in (self._indexed(self.indexer.order, order) for order in said.orders) if o is not None
+        ]
+        balances = [
+            b for b in (self._indexed(self.indexer.balance, each) for each in said.balances) if b is not None
+        ]
         parts = max(1, -(-len(orders) // PART_ENTRIES), -(-len(balances) // PART_ENTRIES))
         return [
             AccountSnapshot(
@@ -139,7 +150,9 @@ class Reconnector(DeskActor):
         ]
 
     def _fetch_trades(self, now_ns: int) -> None:
-        """Ask for what was traded since the last trade that the merger has; wait until it has said which that is."""
+        """Ask for what was traded since the last trade that the merger has; wait until it has said which
+        that is.
+        """
         self.state = "trades"
         if Capability.TRADES not in self._capabilities:
             self._synced(False, now_ns)
@@ -149,7 +162,7 @@ class Reconnector(DeskActor):
             since_ns = max(self._last_trade_at_ns - timing.trade_overlap_ms * _MILLI, horizon_ns, 0)
             self._ask("trades", "fetch_trades", now_ns, self.indexer.symbols, since_ns)
 
-    def _on_trades(self, trades: Any, complete: bool, now_ns: int) -> None:
+    def _on_trades(self, trades: Sequence[client.Trade], complete: bool, now_ns: int) -> None:
         for said in trades:
             event = self._indexed(self.indexer.trade, said, Evidence.BACKFILL, now_ns)
             if event is not None:
@@ -172,7 +185,10 @@ class Reconnector(DeskActor):
             return
         if self.state in ("subscribing", "snapshot"):
             if len(self._buffer) >= self.exchange.limits.stream_buffer:
-                self._lost(ExecutionError(Error.Socket, "more updates than the buffer holds before the snapshot"), now_ns)
+                self._lost(
+                    ExecutionError(Error.Socket, "more updates than the buffer holds before the snapshot"),
+                    now_ns,
+                )
                 return
             self._buffer.append(event)
         else:
@@ -188,16 +204,19 @@ class Reconnector(DeskActor):
             if balance is None:
                 return None
             return BalanceSnapshot(
-                exchange_at_ns=item.exchange_at_ns, received_at_ns=now_ns, evidence=Evidence.STREAM, balance=balance
+                exchange_at_ns=item.exchange_at_ns,
+                received_at_ns=now_ns,
+                evidence=Evidence.STREAM,
+                balance=balance,
             )
         if isinstance(item, client.TradeVoided):
             return self._indexed(self.indexer.trade_voided, item, Evidence.STREAM, now_ns)
         return None
 
-    def _indexed(self, translate: Any, *args: Any) -> Any:
+    def _indexed(self, translate: Callable[P, R], *args: P.args, **named: P.kwargs) -> R | None:
         """Translate what can be; what names something outside the deployment file is counted and left out."""
         try:
-            return translate(*args)
+            return translate(*args, **named)
         except Unindexed as error:
             self.count("unindexed_items")
             self.last_unindexed = str(error)
@@ -267,7 +286,12 @@ class Reconnector(DeskActor):
     # ------------------------------------------------------------------------------------ time
 
     def next_deadline_ns(self) -> int | None:
-        times = [self.source.next_deadline_ns(), self._connect_at_ns, self._silent_at_ns(), self._late_at_ns()]
+        times = [
+            self.source.next_deadline_ns(),
+            self._connect_at_ns,
+            self._silent_at_ns(),
+            self._late_at_ns(),
+        ]
         return min((time for time in times if time is not None), default=None)
 
     def _silent_at_ns(self) -> int | None:
@@ -304,4 +328,8 @@ class Reconnector(DeskActor):
         return self.state == "synced"
 
     def gauges(self, now_ns: int) -> dict[str, int]:
-        return {"generation": self.generation, "unacknowledged": self.source.unacknowledged, "attempt": self._attempt}
+        return {
+            "generation": self.generation,
+            "unacknowledged": self.source.unacknowledged,
+            "attempt": self._attempt,
+        }

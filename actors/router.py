@@ -1,9 +1,11 @@
 """Carries each request to the executor of its exchange, or refuses it with a typed reason.
 
-It checks what depends on a request's bytes and the deployment file alone, keeps no state that matters, and never
-waits: a full executor's requests are refused `Overloaded`, and while its own refusals are not taken it stops reading.
+It checks what depends on a request's bytes and the deployment file alone, keeps no state that matters,
+and never waits: a full executor's requests are refused `Overloaded`, and while its own refusals are not
+taken it stops reading.
 """
 
+from actors.desk import DeskActor
 from pipeline import headers
 from pipeline.actor import Outbox
 from pipeline.checks import check_request
@@ -14,8 +16,6 @@ from pipeline.messages import NO_EXCHANGE, ActorStarted, Answers, Heartbeat, Ope
 from pipeline.source import Source
 from pipeline.topology import source_id
 from pipeline.vocabulary import Refusal
-
-from actors.desk import DeskActor
 
 _REQUESTS = REQUEST_KINDS.intersection(Kind)
 _UNSUPPORTED = frozenset({Kind.ReplaceOrder})
@@ -37,7 +37,11 @@ class Router(DeskActor):
         self.epoch = now_ns
         edges = self.deployment.edges
         self.source = Source(
-            self.outbox, source_id(self.deployment, self.name), now_ns, edges.outbox_limit, edges.resend_after_ms
+            self.outbox,
+            source_id(self.deployment, self.name),
+            now_ns,
+            edges.outbox_limit,
+            edges.resend_after_ms,
         )
         self._say(NO_EXCHANGE, ActorStarted(actor=self.name, epoch=now_ns, received_at_ns=now_ns), now_ns)
 
@@ -67,12 +71,20 @@ class Router(DeskActor):
             return Refusal.UnknownKind, f"kind: {header.kind} is no request of version {VERSION}", ""
         if header.fingerprint != self.deployment.fingerprint:
             words = f"fingerprint: {header.fingerprint:#010x} must be {self.deployment.fingerprint:#010x}: "
-            return Refusal.FingerprintMismatch, words + "load the deployment file that the router runs with", ""
+            return (
+                Refusal.FingerprintMismatch,
+                words + "load the deployment file that the router runs with",
+                "",
+            )
         if header.exchange >= len(self._targets):
             words = f"exchange: {header.exchange} must be one of 0 to {len(self._targets) - 1}"
             return Refusal.UnknownExchange, words, ""
         if header.kind in _UNSUPPORTED:
-            return Refusal.Unsupported, f"kind: {Kind(header.kind).name} is not built yet: cancel, then open anew", ""
+            return (
+                Refusal.Unsupported,
+                f"kind: {Kind(header.kind).name} is not built yet: cancel, then open anew",
+                "",
+            )
         try:
             body = read_request_body(header.kind, frame)
         except BodyError as error:
@@ -102,7 +114,8 @@ class Router(DeskActor):
         for frame in frames:
             header = headers.read_request(frame)
             if header.attempt:
-                # A resend is a question about a request that may have been accepted: it is never refused here.
+                # A resend is a question about a request that may have been accepted: it is never
+                # refused here.
                 self.count("resends_dropped")
                 continue
             cid = ""
@@ -110,7 +123,9 @@ class Router(DeskActor):
                 body = read_request_body(header.kind, frame)
                 assert isinstance(body, OpenOrder)
                 cid = body.cid
-            self._refuse(header, Refusal.Overloaded, f"the link to {link} is full: send more slowly", cid, now_ns)
+            self._refuse(
+                header, Refusal.Overloaded, f"the link to {link} is full: send more slowly", cid, now_ns
+            )
 
     def on_batch_end(self, now_ns: int) -> None:
         full = self.source.room < _ROOM_KEPT
@@ -136,4 +151,3 @@ class Router(DeskActor):
 
     def gauges(self, now_ns: int) -> dict[str, int]:
         return {"unacknowledged": self.source.unacknowledged}
-

@@ -1,7 +1,8 @@
 """Orders nobody can speak for: asked about until the exchange says what is true, never ended by a guess.
 
-A question has three outcomes: found, not there, cannot tell. "Not there" ends an order only when its open's call
-is over and the question was put after the request could still have acted. "Cannot tell" counts for nothing.
+A question has three outcomes: found, not there, cannot tell. "Not there" ends an order only when its
+open's call is over and the question was put after the request could still have acted. "Cannot tell"
+counts for nothing.
 """
 
 from heapq import heappop, heappush
@@ -9,13 +10,12 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from actors.executor_state import Record
 from pipeline.client import Capability, ExecutionError, NotFound, Order
 from pipeline.control import Done, Failed, Resolve
 from pipeline.indexing import failure
 from pipeline.messages import Message, Stuck
 from pipeline.vocabulary import Error, Evidence, OrderState
-
-from actors.executor_state import Record
 
 if TYPE_CHECKING:
     from actors.executor import Executor

@@ -1,8 +1,9 @@
 """What an actor is: plain synchronous code that is handed a message and the time, and fills an outbox.
 
 An actor never awaits, reads a clock, draws a number from the system, or touches a socket or a database
-handle. The host (host.py) drains an inbox, lets the actor handle the batch, calls `on_batch_end`, commits its
-journal once, and only then sends what the outbox holds. A test or a simulation drives the same methods by hand.
+handle. The host (host.py) drains an inbox, lets the actor handle the batch, calls `on_batch_end`, commits
+its journal once, and only then sends what the outbox holds. A test or a simulation drives the same
+methods by hand.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,9 @@ class Send(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A method of the actor's client, to be awaited by the host's lane; its outcome comes to `on_call_done`."""
+    """A method of the actor's client, to be awaited by the host's lane; its outcome comes to
+    `on_call_done`.
+    """
 
     token: int
     method: str
@@ -86,7 +89,9 @@ class Outbox:
 
 
 class Journal(Protocol):
-    """The rows an actor keeps. Writes are seen at once by `get` and `range`, and are safe after the batch's commit."""
+    """The rows an actor keeps. Writes are seen at once by `get` and `range`, and are safe after the
+    batch's commit.
+    """
 
     birth_id: int  # drawn when the journal was made: the epoch of its actor
     tail_lost: bool  # its last life may have let out more than it kept

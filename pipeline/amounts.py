@@ -59,7 +59,9 @@ def text(number: Decimal) -> str:
     One form per value, so that what two equal amounts print as does not depend on their history.
     """
     if number and not -DIGITS_LIMIT < number.adjusted() < DIGITS_LIMIT:
-        raise ValueError(f"{number!r} is beyond the decimal grammar: up to 20 digits before the point and 18 after it")
+        raise ValueError(
+            f"{number!r} is beyond the decimal grammar: up to 20 digits before the point and 18 after it"
+        )
     return _plain(format(number, "f"))
 
 

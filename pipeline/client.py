@@ -1,7 +1,8 @@
-"""The contract of an exchange client, and the words it speaks: the venue's names, never the pipeline's indices.
+"""The contract of an exchange client, and the words it speaks: the venue's names, never the pipeline's
+indices.
 
-Executor and reconnector each make their own instance. A client never guesses: what it cannot tell it raises
-as an `ExecutionError` that says whether anything may have left (`sent`).
+Executor and reconnector each make their own instance. A client never guesses: what it cannot tell it
+raises as an `ExecutionError` that says whether anything may have left (`sent`).
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -165,7 +166,9 @@ class ExecutionClient(Protocol):
 
     def __init__(self, exchange: str, options: Mapping[str, object]) -> None: ...
 
-    async def account_snapshot(self, assets: Sequence[str], instruments: Sequence[str]) -> AccountSnapshot: ...
+    async def account_snapshot(
+        self, assets: Sequence[str], instruments: Sequence[str]
+    ) -> AccountSnapshot: ...
 
     async def account_stream(
         self, assets: Sequence[str], instruments: Sequence[str]
@@ -179,7 +182,9 @@ class ExecutionClient(Protocol):
 
     async def fetch_open_orders(self, instruments: Sequence[str]) -> Sequence[Order]: ...
 
-    async def fetch_trades(self, instruments: Sequence[str], since_ns: int) -> tuple[Sequence[Trade], bool]: ...
+    async def fetch_trades(
+        self, instruments: Sequence[str], since_ns: int
+    ) -> tuple[Sequence[Trade], bool]: ...
 
     async def fetch_order(self, instrument: str, cid: str, id: str | None) -> Order | NotFound: ...
 

@@ -93,7 +93,8 @@ class ReplayChunk(Message):
     """Feed frames as they were published, in order: all there are in (after, through].
 
     `last` is the newest committed number: ask again after `through` until it is reached. `oldest` is the
-    oldest number still kept; a question before it is answered from there, and the reader takes a state snapshot.
+    oldest number still kept; a question before it is answered from there, and the reader takes a state
+    snapshot.
     """
 
     feed_id: int
@@ -128,7 +129,9 @@ class PlacedBalance(Message):
 
 
 class StateChunk(Message):
-    """Part of the state at feed number `seq`: active orders, balances, streams. Replay goes on from seq + 1."""
+    """Part of the state at feed number `seq`: active orders, balances, streams. Replay goes on from seq +
+    1.
+    """
 
     feed_id: int
     seq: int

@@ -1,7 +1,8 @@
-"""What runs, where, and on which terms: one immutable value that every part reads, made by deployment_file.py.
+"""What runs, where, and on which terms: one immutable value that every part reads, made by
+deployment_file.py.
 
-Indices come from file order: an exchange's in the file, an instrument's and an asset's within its exchange.
-The fingerprint covers just what gives the indices their meaning, and travels in every request.
+Indices come from file order: an exchange's in the file, an instrument's and an asset's within its
+exchange. The fingerprint covers just what gives the indices their meaning, and travels in every request.
 """
 
 import zlib
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 from pipeline.amounts import ZERO, Amount, amount
 
@@ -17,8 +18,18 @@ Durability = Literal["none", "process", "power"]
 SIMULATED = "simulated"
 
 
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+T = TypeVar("T", bound=_Named)
+
+
 class ConfigError(Exception):
-    """A deployment that cannot run: the text is one line that names file, key, what is wrong, what would be right."""
+    """A deployment that cannot run: the text is one line that names file, key, what is wrong, what would
+    be right.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +102,9 @@ class Exchange:
     backoff: Backoff = Backoff()
     limits: Limits = Limits()
     options: Mapping[str, Any] = field(default_factory=dict)  # the client's own
-    simulation: Mapping[str, Any] = field(default_factory=dict)  # the simulated exchange's own, see actors/exchange
+    simulation: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # the simulated exchange's own, see actors/exchange
 
     def instrument(self, name: str) -> Instrument:
         """Raises KeyError."""
@@ -104,7 +117,9 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Edges:
-    """High-water marks (frames), batches (frames a turn) and the feed's timing, the same for the whole deployment."""
+    """High-water marks (frames), batches (frames a turn) and the feed's timing, the same for the whole
+    deployment.
+    """
 
     transport: Literal["auto", "ipc"] = "auto"  # ipc: also between actors of one process
     requests_hwm: int = 4_096
@@ -149,12 +164,15 @@ class Deployment:
 
     @cached_property
     def table(self) -> tuple[str, ...]:
-        """One line per exchange, instrument and asset: what gives the indices their meaning. Only ever extended."""
+        """One line per exchange, instrument and asset: what gives the indices their meaning. Only ever
+        extended.
+        """
         lines = []
         for e in self.exchanges:
             lines.append(f"exchange {e.index} {e.name} {e.venue}")
             lines.extend(
-                f"instrument {e.index} {i.index} {i.name} {i.symbol} {i.base}/{i.quote} {i.kind} {i.contract_size}"
+                f"instrument {e.index} {i.index} {i.name} {i.symbol} {i.base}/{i.quote} {i.kind} "
+                f"{i.contract_size}"
                 for i in e.instruments
             )
             lines.extend(f"asset {e.index} {a.index} {a.name} {a.symbol}" for a in e.assets)
@@ -172,7 +190,7 @@ def actors_of(exchange: Exchange) -> tuple[str, ...]:
     return (f"exchange.{exchange.name}", *own) if exchange.client == SIMULATED else own
 
 
-def _named(entries: tuple[Any, ...], name: str) -> Any:
+def _named(entries: tuple[T, ...], name: str) -> T:
     for entry in entries:
         if entry.name == name:
             return entry

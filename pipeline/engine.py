@@ -1,7 +1,8 @@
-"""A strategy's engine: the core (engine_core.py) on real wires, in a process of its own or beside the actors.
+"""A strategy's engine: the core (engine_core.py) on real wires, in a process of its own or beside the
+actors.
 
-Names go in, events come out. `open` and `cancel` send at once or raise; the feed is read by async iteration, or
-by `poll` for a strategy that has its own loop.
+Names go in, events come out. `open` and `cancel` send at once or raise; the feed is read by async
+iteration, or by `poll` for a strategy that has its own loop.
 """
 
 import asyncio
@@ -27,14 +28,21 @@ JOIN_S = 5.0
 _MILLI = 1_000_000
 
 T = TypeVar("T")
+
+SIDES = {word.label: word for word in Side}
+KINDS = {word.label: word for word in OrderKind}
+TIMES_IN_FORCE = {word.label: word for word in TimeInForce}
+SCOPES = {word.label: word for word in CancelScope}
+
 Attach = Callable[[str, Callable[[str, bytes], None], Callable[[], None]], Attachment]
 
 
 class Engine:
     """One strategy. `everything` gives all events, not only its own orders' and the exchanges'.
 
-    `resume_after` is the number of the last event that was handled (or (feed_id, number), which notices that the
-    feed is another one): the feed goes on right after it. Raises FeedLost when the deployment does not run.
+    `resume_after` is the number of the last event that was handled (or (feed_id, number), which notices
+    that the feed is another one): the feed goes on right after it. Raises FeedLost when the deployment
+    does not run.
     """
 
     def __init__(
@@ -49,6 +57,10 @@ class Engine:
     ) -> None:
         self.deployment = deployment
         self.name = name
+        self._exchanges = {each.name: each for each in deployment.exchanges}
+        self._instruments = {
+            each.name: {entry.name: entry for entry in each.instruments} for each in deployment.exchanges
+        }
         self._clock = clock or Clock()
         self._attach = attach
         self._sockets: Sockets | None = None
@@ -112,10 +124,10 @@ class Engine:
             self._sockets = None
 
     async def ready(self, *exchanges: str, within_s: float = 10.0) -> None:
-        """Wait until the account streams of these exchanges (none named: all) are in step. Raises FeedLost."""
-        wanted = {
-            e.index for e in self.deployment.exchanges if not exchanges or e.name in exchanges
-        }
+        """Wait until the account streams of these exchanges (none named: all) are in step. Raises
+        FeedLost.
+        """
+        wanted = {e.index for e in self.deployment.exchanges if not exchanges or e.name in exchanges}
         try:
             await self._until(lambda: self._core.reader.joined and wanted <= self._core.synced, within_s)
         except TimeoutError:
@@ -149,16 +161,16 @@ class Engine:
         `kind` is limit when there is a price, else market. Raises InvalidRequest (the text names the field),
         Backpressure (the way out is full) and FeedLost (opens would be blind); nothing was sent then.
         """
-        of = _known("exchange", exchange, {e.name: e for e in self.deployment.exchanges})
-        entry = _known("instrument", instrument, {i.name: i for i in of.instruments})
+        of = _known("exchange", exchange, self._exchanges)
+        entry = _known("instrument", instrument, self._instruments[exchange])
         default_kind = "market" if price is None else "limit"
         try:
             body = OpenOrder(
                 instrument=entry.index,
                 cid=cid or "",
-                side=_known("side", side, {word.label: word for word in Side}),
-                kind=_known("kind", kind or default_kind, {word.label: word for word in OrderKind}),
-                time_in_force=_known("time_in_force", time_in_force, {word.label: word for word in TimeInForce}),
+                side=_known("side", side, SIDES),
+                kind=_known("kind", kind or default_kind, KINDS),
+                time_in_force=_known("time_in_force", time_in_force, TIMES_IN_FORCE),
                 flags=int(Flags.POST_ONLY) if post_only else 0,
                 price=None if price is None else amount(price),
                 quantity=amount(quantity),
@@ -184,9 +196,11 @@ class Engine:
     def cancel_all(
         self, exchange: str, *, scope: str = "engine", external: bool = False, tag: str | None = None
     ) -> int:
-        """Cancel every order of an exchange in the scope (session, engine, all); one CancelAllDone answers."""
-        of = _known("exchange", exchange, {e.name: e for e in self.deployment.exchanges})
-        word = _known("scope", scope, {each.label: each for each in CancelScope})
+        """Cancel every order of an exchange in the scope (session, engine, all); one CancelAllDone
+        answers.
+        """
+        of = _known("exchange", exchange, self._exchanges)
+        word = _known("scope", scope, SCOPES)
         now_ns = self._clock.now_ns()
         body = CancelAll(scope=word, external=external, tag=tag)
         return self._core.cancel_all(of.index, body, now_ns, now_ns + of.timing.expires_ms * _MILLI)
@@ -194,7 +208,7 @@ class Engine:
     def _find(self, cid: str, exchange: str | None) -> tuple[int, int]:
         places = {e.index: e for e in self.deployment.exchanges if exchange in (None, e.name)}
         if not places:
-            _known("exchange", exchange or "", {e.name: e for e in self.deployment.exchanges})
+            _known("exchange", exchange or "", self._exchanges)
         for index in places:
             order = self._core.orders.get((index, cid))
             if order is not None:
@@ -204,7 +218,9 @@ class Engine:
                 return index, instrument
         if exchange is not None:
             return next(iter(places)), 0
-        raise InvalidRequest(f"cid: {cid[:64]!r} is no active order; name its exchange to cancel it all the same")
+        raise InvalidRequest(
+            f"cid: {cid[:64]!r} is no active order; name its exchange to cancel it all the same"
+        )
 
     # ------------------------------------------------------------------------------------ events
 

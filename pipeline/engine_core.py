@@ -1,8 +1,9 @@
-"""A strategy's side of the pipeline, without sockets or a clock: requests out, the feed in, its orders in a table.
+"""A strategy's side of the pipeline, without sockets or a clock: requests out, the feed in, its orders in
+a table.
 
-Every request is outstanding until the one event that answers it. What may have been lost on the way is asked
-about again, never opened again. A full way out is `Backpressure`, a feed that is not heard is `FeedLost`: there
-is no queue that hides either.
+Every request is outstanding until the one event that answers it. What may have been lost on the way is
+asked about again, never opened again. A full way out is `Backpressure`, a feed that is not heard is
+`FeedLost`: there is no queue that hides either.
 """
 
 from collections import OrderedDict, deque
@@ -41,7 +42,9 @@ from pipeline.messages import (
     Trade,
 )
 
-EVENTS_LIMIT = 65_536  # events that wait for the strategy; beyond it the feed is left unread (and replayed later)
+EVENTS_LIMIT = (
+    65_536  # events that wait for the strategy; beyond it the feed is left unread (and replayed later)
+)
 PLACED_LIMIT = 16_384  # own opens that are remembered
 _MILLI = 1_000_000
 
@@ -74,7 +77,9 @@ class Outstanding:
 
 
 class EngineCore:
-    """One run of one engine: its session, its requests, what it knows. `send(link, frame)` says whether it was taken."""
+    """One run of one engine: its session, its requests, what it knows. `send(link, frame)` says whether
+    it was taken.
+    """
 
     def __init__(
         self,
@@ -102,7 +107,9 @@ class EngineCore:
         self._rid = 0
         self._name_bytes = name.encode()
         self._own_prefix = f"ow.{name}."
-        self._placed: OrderedDict[tuple[int, str], int] = OrderedDict()  # own opens: (exchange, cid) -> instrument
+        self._placed: OrderedDict[tuple[int, str], int] = (
+            OrderedDict()
+        )  # own opens: (exchange, cid) -> instrument
         resume_at = None if resume is None else (resume[0], resume[1], 0)
         self.reader = FeedReader(
             self, lambda frame: _ignore(send("replay", frame)), deployment.fingerprint, None, resume_at
@@ -130,7 +137,7 @@ class EngineCore:
         frame = self._frame(header, body)
         if not self._send("requests", frame):
             raise Backpressure(
-                f"the router does not take requests: {len(self.outstanding)} are outstanding, wait for answers"
+                f"the router does not take requests: wait for answers ({len(self.outstanding)} outstanding)"
             )
         self._rid = rid
         timeout_ns = self.deployment.exchanges[exchange].timing.request_timeout_ms * _MILLI
@@ -188,7 +195,9 @@ class EngineCore:
         except BodyError:
             self.skipped += 1  # a kind of a newer version: not for us
             return
-        event.at(Place(header.exchange, header.feed_id, header.seq, header.exchange_seq, header.published_at_ns))
+        event.at(
+            Place(header.exchange, header.feed_id, header.seq, header.exchange_seq, header.published_at_ns)
+        )
         self._take(event, now_ns)
         if self._everything or self._concerns(event):
             self.events.append(event)

@@ -1,8 +1,8 @@
 """A reader's side of the feed: every frame once, in order, gaps noticed and replayed.
 
-The feed is PUB to SUB, so frames may be missing; the numbers say which, the heartbeat says how far it has come,
-and the merger's journal has them. A reader of one exchange counts that exchange's numbers. What arrives while a
-replay is under way waits, up to a limit, for the replay to reach it.
+The feed is PUB to SUB, so frames may be missing; the numbers say which, the heartbeat says how far it has
+come, and the merger's journal has them. A reader of one exchange counts that exchange's numbers. What
+arrives while a replay is under way waits, up to a limit, for the replay to reach it.
 """
 
 from collections import deque
@@ -27,7 +27,9 @@ class FeedListener(Protocol):
     def on_heartbeat(self, heartbeat: Heartbeat, now_ns: int) -> None: ...
 
     def on_state(self, chunk: StateChunk, now_ns: int) -> None:
-        """One part of the state snapshot that the reader begins with, or begins again with after `on_reset`."""
+        """One part of the state snapshot that the reader begins with, or begins again with after
+        `on_reset`.
+        """
 
     def on_reset(self, feed_id: int, previous_feed_id: int, now_ns: int) -> None:
         """The feed is another one: what was known by its numbers is void, a state snapshot follows."""
@@ -50,6 +52,7 @@ class FeedReader:
     ) -> None:
         self.feed_id, self.seq, self.exchange_seq = resume or (0, 0, 0)
         self.joined = False  # every frame up to `seq` was handled, and live ones follow
+        self._begun = False  # it was joined once, in this life
         self.heard_at_ns = 0  # the last heartbeat
         self.unwritable = False
         self.gaps = 0
@@ -103,8 +106,11 @@ class FeedReader:
             self._begin(now_ns)
 
     def stale(self, now_ns: int, feed_stale_ms: int) -> bool:
-        """Whether the feed cannot be trusted to tell what happens: silent for too long, or not being kept."""
-        return not self.joined or self.unwritable or now_ns - self.heard_at_ns > feed_stale_ms * 1_000_000
+        """Whether the feed cannot be trusted to tell what happens: silent for too long, or not being kept.
+
+        A gap that is being replayed does not make it so: nothing is lost by it, only late.
+        """
+        return not self._begun or self.unwritable or now_ns - self.heard_at_ns > feed_stale_ms * 1_000_000
 
     # ---------------------------------------------------------------------------------- joining and gaps
 
@@ -151,7 +157,8 @@ class FeedReader:
         if self._exchange is None:
             return heartbeat.last_seq > self.seq
         return any(
-            mark.exchange == self._exchange and mark.exchange_seq > self.exchange_seq for mark in heartbeat.exchanges
+            mark.exchange == self._exchange and mark.exchange_seq > self.exchange_seq
+            for mark in heartbeat.exchanges
         )
 
     def _on_live(self, header: FeedHeader, frame: bytes, now_ns: int) -> None:
@@ -169,7 +176,7 @@ class FeedReader:
 
     def _join(self, now_ns: int) -> None:
         """The replay is through: go on with what arrived meanwhile (a gap in it begins another replay)."""
-        self.joined = True
+        self.joined = self._begun = True
         waiting, self._held = self._held, deque(maxlen=_HELD_LIMIT)
         for header, frame in waiting:
             if not self.joined:
@@ -213,5 +220,3 @@ class FeedReader:
 
     def _exchange_number(self, chunk: StateChunk) -> int:
         return next((e.exchange_seq for e in chunk.exchanges if e.exchange == self._exchange), 0)
-
-

@@ -96,7 +96,9 @@ class Start(NamedTuple):
 
 
 class RequestHeader(NamedTuple):
-    """Identity (engine, session, rid), the copy's `attempt` (0: the first) and the UTC end of its validity."""
+    """Identity (engine, session, rid), the copy's `attempt` (0: the first) and the UTC end of its
+    validity.
+    """
 
     exchange: int
     version: int
@@ -147,7 +149,14 @@ def read_start(frame: bytes) -> Start:
 
 
 def request(
-    exchange: int, kind: int, attempt: int, fingerprint: int, engine: bytes, session: int, rid: int, expires_at_ns: int
+    exchange: int,
+    kind: int,
+    attempt: int,
+    fingerprint: int,
+    engine: bytes,
+    session: int,
+    rid: int,
+    expires_at_ns: int,
 ) -> bytes:
     return _REQUEST.pack(
         exchange, MAGIC, VERSION, kind, attempt, fingerprint, 0, engine, session, rid, expires_at_ns
@@ -155,7 +164,9 @@ def request(
 
 
 def read_request(frame: bytes) -> RequestHeader:
-    """Read a request's header, of any version (the caller refuses other versions by name). Raises HeaderError."""
+    """Read a request's header, of any version (the caller refuses other versions by name). Raises
+    HeaderError.
+    """
     if len(frame) < REQUEST_SIZE:
         raise HeaderError(f"a request of {len(frame)} bytes is shorter than its header of {REQUEST_SIZE}")
     exchange, magic, version, kind, attempt, fingerprint, _, engine, session, rid, expires_at_ns = (
@@ -194,7 +205,9 @@ def read_feed(frame: bytes) -> FeedHeader:
     """Read a feed frame's header. Raises HeaderError."""
     if len(frame) < FEED_SIZE:
         raise HeaderError(f"a feed frame of {len(frame)} bytes is shorter than its header of {FEED_SIZE}")
-    exchange, magic, version, kind, role, feed_id, seq, exchange_seq, published_at_ns = _FEED.unpack_from(frame)
+    exchange, magic, version, kind, role, feed_id, seq, exchange_seq, published_at_ns = _FEED.unpack_from(
+        frame
+    )
     if magic != MAGIC or version != VERSION:
         raise HeaderError("a feed frame of another protocol")
     return FeedHeader(exchange, kind, role, feed_id, seq, exchange_seq, published_at_ns)
@@ -207,7 +220,9 @@ def control(exchange: int, kind: int, fingerprint: int, token: int) -> bytes:
 def read_control(frame: bytes) -> ControlHeader:
     """Read a control frame's header. Raises HeaderError."""
     if len(frame) < CONTROL_SIZE:
-        raise HeaderError(f"a control frame of {len(frame)} bytes is shorter than its header of {CONTROL_SIZE}")
+        raise HeaderError(
+            f"a control frame of {len(frame)} bytes is shorter than its header of {CONTROL_SIZE}"
+        )
     exchange, magic, version, kind, _, fingerprint, _, token = _CONTROL.unpack_from(frame)
     if magic != MAGIC or version != VERSION:
         raise HeaderError("a control frame of another protocol")

@@ -1,8 +1,8 @@
 """Between the venue's names and the pipeline's indices, for one exchange, in both directions.
 
-Outwards every index was checked on the way in. Inwards anything can come: a name outside the deployment file is
-an `Unindexed` that names it, so that the caller can count it and still answer whom it has to. A trade is never
-lost for its fee's asset: fees travel by name.
+Outwards every index was checked on the way in. Inwards anything can come: a name outside the deployment
+file is an `Unindexed` that names it, so that the caller can count it and still answer whom it has to. A
+trade is never lost for its fee's asset: fees travel by name.
 """
 
 from decimal import Decimal
@@ -57,7 +57,9 @@ class Indexer:
         return self._unknown("instrument", symbol) if index is None else index
 
     def order(self, said: client.Order) -> messages.Order:
-        """An order as the venue tells it. What is left decides the state where the client does not say. Raises Unindexed."""
+        """An order as the venue tells it. What is left decides the state where the client does not say.
+        Raises Unindexed.
+        """
         quantity, filled = self._amount(said.quantity), self._amount(said.filled)
         state = said.state
         if state is None:
@@ -78,7 +80,9 @@ class Indexer:
             state=state,
         )
 
-    def snapshot_of(self, said: client.Order, evidence: Evidence, received_at_ns: int) -> messages.OrderSnapshot:
+    def snapshot_of(
+        self, said: client.Order, evidence: Evidence, received_at_ns: int
+    ) -> messages.OrderSnapshot:
         """Raises Unindexed."""
         return messages.OrderSnapshot(
             exchange_at_ns=said.exchange_at_ns,

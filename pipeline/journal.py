@@ -48,9 +48,9 @@ class _Table:
 class SqliteJournal:
     """The Journal port of actor.py on one SQLite file.
 
-    `tables` maps a table's name to its column definitions; a name of the form "index <name>" makes an index.
-    `lines` is the deployment's table: a journal begun with other entries is refused. Raises ConfigError when the
-    file cannot be used, sqlite3.Error when a commit fails.
+    `tables` maps a table's name to its column definitions; a name of the form "index <name>" makes an
+    index. `lines` is the deployment's table: a journal begun with other entries is refused. Raises
+    ConfigError when the file cannot be used, sqlite3.Error when a commit fails.
     """
 
     def __init__(
@@ -73,8 +73,8 @@ class SqliteJournal:
             self._tables = {name: _Table(self._connection, name) for name in tables if " " not in name}
         except sqlite3.DatabaseError as error:
             raise ConfigError(
-                f"{path}: the journal cannot be used: {error}; restore it from a copy, or move it away to begin "
-                "anew (open orders are then adopted from the exchange)"
+                f"{path}: the journal cannot be used: {error}; restore it from a copy, or move it away "
+                "to begin anew"
             ) from None
         self.birth_id = int(self.meta("birth_id"))
         self.tail_lost = self._begin_life()
@@ -117,7 +117,9 @@ class SqliteJournal:
         return None if row is None else row[0]
 
     def commit(self, now_ns: int = 0) -> None:
-        """Make the batch safe. At "none" it waits until 100 ms have passed since the last. Raises sqlite3.Error."""
+        """Make the batch safe. At "none" it waits until 100 ms have passed since the last. Raises
+        sqlite3.Error.
+        """
         if not self._dirty:
             return
         if self._durability == "none" and now_ns - self._committed_at_ns < NONE_COMMIT_NS:
@@ -177,7 +179,9 @@ class SqliteJournal:
                 held.rows.clear()
 
     def _make(self, tables: Mapping[str, str], lines: tuple[str, ...], now_ns: int) -> None:
-        begun = self._connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetchone()[0]
+        begun = self._connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetchone()[
+            0
+        ]
         if begun:
             self._check_age()
             self._check_lines(lines)
@@ -185,7 +189,9 @@ class SqliteJournal:
         self._connection.execute(_META)
         for name, columns in tables.items():
             if " " in name:
-                self._connection.execute(f"CREATE {name.replace('index', 'INDEX IF NOT EXISTS')} ON {columns}")
+                self._connection.execute(
+                    f"CREATE {name.replace('index', 'INDEX IF NOT EXISTS')} ON {columns}"
+                )
                 continue
             stored = "" if "INTEGER PRIMARY KEY" in columns else " WITHOUT ROWID"
             self._connection.execute(f"CREATE TABLE IF NOT EXISTS {name} ({columns}){stored}")
@@ -202,8 +208,8 @@ class SqliteJournal:
         version = self.meta("schema_version")
         if version != SCHEMA_VERSION:
             raise ConfigError(
-                f"{self.path}: the journal has schema version {version}, this orderwire reads {SCHEMA_VERSION}; "
-                "run the version that wrote it, or a newer one"
+                f"{self.path}: the journal has schema version {version}, this orderwire reads "
+                f"{SCHEMA_VERSION}; run the version that wrote it, or a newer one"
             )
 
     def _check_lines(self, lines: tuple[str, ...]) -> None:
@@ -211,8 +217,9 @@ class SqliteJournal:
         for line in str(self.meta("table") or "").splitlines():
             if line not in present:
                 raise ConfigError(
-                    f"{self.path}: the journal was begun with the entry '{line}', which the deployment file moved or "
-                    "changed; put it back where it was (new entries go at the end), or give the deployment a new state_dir"
+                    f"{self.path}: the journal was begun with the entry '{line}', which the deployment "
+                    "file moved or changed; put it back where it was (new entries go at the end), or give "
+                    "the deployment a new state_dir"
                 )
 
 

@@ -1,7 +1,7 @@
 """Reads a journal's events beside its owner: a second, read-only connection, in a thread of its own.
 
-It sees what is committed. The merger's replay uses it as its "client", so that a reader who asks for a million
-events never delays the inbox.
+It sees what is committed. The merger's replay uses it as its "client", so that a reader who asks for a
+million events never delays the inbox.
 """
 
 import asyncio

@@ -156,6 +156,9 @@ class _Worker:
 
     def keep(self, token: int, call: Coroutine[Any, Any, Any], waited_on: Any) -> None:
         """Stay with a call that waits on `waited_on`."""
+        if hasattr(waited_on, "_asyncio_future_blocking"):
+            # Its mark is for the task that waits on it: until ours does, others may want to.
+            waited_on._asyncio_future_blocking = False
         self.token, self._call, self._waited_on = token, call, waited_on
         self.wake()
 
@@ -200,7 +203,6 @@ def _stay(
                 return stop.value
             thrown = None
         if hasattr(waited_on, "_asyncio_future_blocking"):
-            # Another task may have waited on the same future since, and taken its mark away.
             waited_on._asyncio_future_blocking = True
         try:
             yield waited_on

@@ -65,7 +65,9 @@ def _after_the_end(known: Order, said: Order, evidence: Evidence) -> tuple[Verdi
     if evidence.settles and said.state in FINISHED and said.filled > known.filled:
         state = S.FullyFilled if said.filled >= known.quantity else known.state
         return Verdict.NEWS, replace(known, filled=said.filled, state=state, id=said.id or known.id)
-    return (Verdict.SAME if said.state is known.state and said.filled == known.filled else Verdict.STALE), known
+    return (
+        Verdict.SAME if said.state is known.state and said.filled == known.filled else Verdict.STALE
+    ), known
 
 
 def merge(known: Order, said: Order, evidence: Evidence) -> Order:

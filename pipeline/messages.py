@@ -84,7 +84,9 @@ class CancelOrder(Message):
 
 
 class CancelAll(Message):
-    """Cancel every order of one exchange in the scope that was received before this; `external`: adopted ones too."""
+    """Cancel every order of one exchange in the scope that was received before this; `external`: adopted
+    ones too.
+    """
 
     scope: CancelScope
     external: bool = False
@@ -242,7 +244,9 @@ class Subscribed(Event, kw_only=True):
 
 
 class Synced(Event, kw_only=True):
-    """Snapshot, buffered updates and missed trades of `generation` are all on the feed (`complete`: surely all)."""
+    """Snapshot, buffered updates and missed trades of `generation` are all on the feed (`complete`:
+    surely all).
+    """
 
     generation: int
     complete: bool

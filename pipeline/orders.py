@@ -1,7 +1,8 @@
 """The merger's table of orders: what the feed has said of each, so that it never takes one back.
 
-Active orders are held whole. Finished ones leave a tombstone (state, filled) in a bounded cache; beyond it the
-journal's row is asked. A word about an order is admitted, replaced by the present state, or found stale.
+Active orders are held whole. Finished ones leave a tombstone (state, filled) in a bounded cache; beyond
+it the journal's row is asked. A word about an order is admitted, replaced by the present state, or found
+stale.
 """
 
 from collections import OrderedDict
@@ -22,8 +23,6 @@ class Known(NamedTuple):
 
     order: Order
     word: int
-
-
 
 
 class OrderTable:
@@ -64,7 +63,9 @@ class OrderTable:
         """Take an order back, on the one kind of word that may (an event with `corrects`)."""
         self._ended.pop(key, None)
         known = self.known(key)
-        order = said if known is None else replace(known.order, state=said.state, filled=said.filled, id=said.id)
+        order = (
+            said if known is None else replace(known.order, state=said.state, filled=said.filled, id=said.id)
+        )
         self._keep(key, Known(order, word))
         return order
 

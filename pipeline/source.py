@@ -1,8 +1,8 @@
 """One actor's side of its link to the merger: number, keep until acknowledged, resend when nothing moves.
 
-The merger takes only the next number of a source's newest epoch, so a frame that a link or a crash lost is
-sent again from the oldest that is not acknowledged. What is kept is bounded: `room` says how much is left, and
-an actor admits nothing whose consequences it could not keep.
+The merger takes only the next number of a source's newest epoch, so a frame that a link or a crash lost
+is sent again from the oldest that is not acknowledged. What is kept is bounded: `room` says how much is
+left, and an actor admits nothing whose consequences it could not keep.
 """
 
 from collections import deque
@@ -75,7 +75,9 @@ class Source:
         return self.acknowledged
 
     def on_unsent(self, frames: list[bytes], now_ns: int) -> None:
-        """The link is full: nothing more is sent until it is tried again from the first that it did not take."""
+        """The link is full: nothing more is sent until it is tried again from the first that it did not
+        take.
+        """
         first = headers.read_source(frames[0]).number
         self._unsent_from = first if self._unsent_from is None else min(first, self._unsent_from)
         self._due_ns = now_ns + _RETRY_NS

@@ -46,7 +46,9 @@ def role(actor: str) -> tuple[Role, str]:
 
 
 def source_id(deployment: Deployment, actor: str) -> int:
-    """The number by which an actor's frames are known: its role, and its exchange's index (append-only, as that is)."""
+    """The number by which an actor's frames are known: its role, and its exchange's index (append-only,
+    as that is).
+    """
     kind, exchange = role(actor)
     return int(kind) << 16 | (deployment.exchange(exchange).index if exchange else NO_EXCHANGE)
 
@@ -118,19 +120,27 @@ def ipc(deployment: Deployment, address: str) -> str:
     path = str(deployment.run_dir / address)
     if len(path.encode()) > ADDRESS_LIMIT:
         raise ConfigError(
-            f"{deployment.path}: run_dir: the socket path {path} has {len(path.encode())} bytes, over the system's "
-            f"limit of {ADDRESS_LIMIT}; choose a shorter run_dir"
+            f"{deployment.path}: run_dir: the socket path {path} has {len(path.encode())} bytes, over the "
+            f"system's limit of {ADDRESS_LIMIT}; choose a shorter run_dir"
         )
     return f"ipc://{path}"
 
 
 def bind_endpoints(deployment: Deployment, link: Link) -> tuple[str, ...]:
-    """Where a bound link listens: always on ipc (for engines, the command line, other processes) and inproc."""
+    """Where a bound link listens: always on ipc (for engines, the command line, other processes) and
+    inproc.
+    """
     return inproc(deployment, link.address), ipc(deployment, link.address)
 
 
 def connect_endpoint(deployment: Deployment, link: Link, process: str | None) -> str:
-    """Where a connecting link goes: inproc when the binder runs in the same process (None: a process apart), else ipc."""
-    if deployment.edges.transport == "auto" and process is not None and deployment.process_of[link.binder] == process:
+    """Where a connecting link goes: inproc when the binder runs in the same process (None: a process
+    apart), else ipc.
+    """
+    if (
+        deployment.edges.transport == "auto"
+        and process is not None
+        and deployment.process_of[link.binder] == process
+    ):
         return inproc(deployment, link.address)
     return ipc(deployment, link.address)

@@ -123,6 +123,11 @@ def build_body(example: Example) -> bytes:
     return packed
 
 
+def bodies() -> dict[int, bytes]:
+    """A good body of every kind (the last example of it)."""
+    return {example.shown[5]: build_body(example) for example in examples(DOCUMENT.read_text())}
+
+
 def _dump(offset: int, data: bytes) -> Iterator[str]:
     for start in range(0, len(data), _PER_LINE):
         yield f"{offset + start:04x}  {data[start : start + _PER_LINE].hex(' ')}"

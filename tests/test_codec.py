@@ -29,11 +29,7 @@ from tests import protocol_document
 from tests.strategies import amounts, messages_of
 
 ALL = list(CLASSES.values())
-# A good body of every kind, from the document.
-BODIES = {
-    CLASSES[example.shown[5]]: protocol_document.build_body(example)
-    for example in protocol_document.examples(protocol_document.DOCUMENT.read_text())
-}
+BODIES = {CLASSES[kind]: body for kind, body in protocol_document.bodies().items()}
 each_class = pytest.mark.parametrize("cls", ALL, ids=lambda cls: cls.__name__)
 
 OPEN = OpenOrder(
@@ -85,7 +81,7 @@ def test_every_kind_but_the_reserved_ones_has_a_class():
 
 
 @each_class
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(data=st.data())
 def test_any_message_comes_back_as_it_was(cls, data):
     message = data.draw(messages_of(cls))
@@ -153,7 +149,7 @@ def test_bytes_behind_the_body_are_refused(cls):
 
 
 @each_class
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.binary(max_size=200))
 def test_random_bytes_are_a_message_or_a_body_error(cls, data):
     try:

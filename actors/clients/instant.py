@@ -1,7 +1,8 @@
-"""A client that answers at once, in process: for speed measurements and for trying a deployment without a venue.
+"""A client that answers at once, in process: for speed measurements and for trying a deployment without a
+venue.
 
-Options: `answer` is "open" (orders rest until cancelled), "filled", or "none" (no answer: requests time out).
-It has no market, no balances and no memory beyond its own resting orders.
+Options: `answer` is "open" (orders rest until cancelled), "filled", or "none" (no answer: requests time
+out). It has no market, no balances and no memory beyond its own resting orders.
 """
 
 import asyncio

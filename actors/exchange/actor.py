@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 from typing import Final
 
+from actors.desk import DeskActor
 from actors.exchange import settings as settings_file
 from actors.exchange import wire
 from actors.exchange.account import Account
@@ -24,12 +25,12 @@ from actors.exchange.recordings import RecordedMarket
 from actors.exchange.settings import Range, Recordings
 from actors.exchange.stream import Streams
 from actors.exchange.timers import Timers
-from pipeline import codec, control, headers
-from pipeline.actor import Actor, Journal, Outbox
+from pipeline import control, headers
+from pipeline.actor import Journal, Outbox
 from pipeline.client import Trade
 from pipeline.codec import BodyError
 from pipeline.deployment import ConfigError, Deployment, Exchange
-from pipeline.headers import HeaderError
+from pipeline.headers import ControlHeader, HeaderError
 from pipeline.messages import Message
 from pipeline.vocabulary import Error
 
@@ -37,15 +38,15 @@ _MINUTE_NS: Final = 60_000 * MS
 _DAY_NS: Final = 1_440 * _MINUTE_NS
 
 
-class SimulatedExchange(Actor):
+class SimulatedExchange(DeskActor):
     """One account's exchange: matching engine, market, ledger and faults behind a message interface."""
 
     def __init__(self, name: str, deployment: Deployment, journal: Journal) -> None:
         """Raises ConfigError when the deployment's `simulation` table is not one."""
-        self.name = name
+        super().__init__(name, deployment)
         self.outbox = Outbox()
         self.journal = journal
-        self.deployment = deployment
+        self.epoch = journal.birth_id
         self.exchange = deployment.exchange(name.partition(".")[2])
         self.settings = settings_file.read(deployment, self.exchange)
         self.faults = Faults()
@@ -54,7 +55,6 @@ class SimulatedExchange(Actor):
         self.streams = Streams(
             self._send, self.timers, self.faults, self._latency(self.settings.stream_latency_ms)
         )
-        self.bad_frames = 0
         self._random = random.Random(0)
         self._unwritten: list[Change] = []
 
@@ -84,6 +84,7 @@ class SimulatedExchange(Actor):
             self.calls,
             self.faults,
             self.timers,
+            self.count,
             self._latency(self.settings.latency_ms),
             self._send,
             self._told,
@@ -163,24 +164,25 @@ class SimulatedExchange(Actor):
     # ------------------------------------------------------------------------------------- calls
 
     def on_question(self, link: str, peer: bytes, frame: bytes, now_ns: int) -> None:
+        if link != "calls":
+            super().on_question(link, peer, frame, now_ns)
+            return
         try:
             header = headers.read_control(frame)
         except HeaderError:
-            self.bad_frames += 1
+            self.count("bad_frames")
             return
-        if link == "control":
-            self._on_control(peer, header, frame, now_ns)
-        elif header.kind in wire.QUESTIONS:
+        if header.kind in wire.QUESTIONS:
             self._on_call(peer, header, frame, now_ns)
         else:
-            self.bad_frames += 1
+            self.count("bad_frames")
 
-    def _on_call(self, peer: bytes, header: headers.ControlHeader, frame: bytes, now_ns: int) -> None:
+    def _on_call(self, peer: bytes, header: ControlHeader, frame: bytes, now_ns: int) -> None:
         token = header.token
         try:
             body = wire.body(header.kind, frame)
         except BodyError as error:
-            self.bad_frames += 1
+            self.count("bad_frames")
             self._send(peer, token, wire.Refusal(Error.OrderRejected, f"unreadable: {error}"[:200], False))
             return
         if header.fingerprint != self.deployment.fingerprint:
@@ -210,28 +212,10 @@ class SimulatedExchange(Actor):
 
     # ------------------------------------------------------------------------------------- control
 
-    def _on_control(self, peer: bytes, header: headers.ControlHeader, frame: bytes, now_ns: int) -> None:
-        answer: Message
-        try:
-            body = codec.read_control_body(header.kind, frame)
-        except BodyError as error:
-            self.bad_frames += 1
-            answer = control.Failed(str(error))
-        else:
-            answer = self._answer_control(body, now_ns)
-        start = headers.control(
-            self.exchange.index, codec.KINDS[type(answer)], self.deployment.fingerprint, header.token
-        )
-        self.outbox.reply("control", peer, start + codec.encode(answer))
-
-    def _answer_control(self, body: Message, now_ns: int) -> Message:
+    def on_command(self, header: ControlHeader, body: Message, now_ns: int) -> Message:
         if isinstance(body, control.SetFault):
             return self.set_fault(body, now_ns)
-        if isinstance(body, control.HealthQuery):
-            return self.health()
-        if isinstance(body, control.Hello):
-            return control.Welcome(self.name, self.journal.birth_id, True, self.deployment.fingerprint)
-        return control.Failed(f"{self.name} has no use for {type(body).__name__}")
+        return super().on_command(header, body, now_ns)
 
     def set_fault(self, body: control.SetFault, now_ns: int) -> control.Done | control.Failed:
         """Flip a fault; those that are done at once are done here."""
@@ -249,15 +233,18 @@ class SimulatedExchange(Actor):
             self.calls.remember(now_ns)
         return control.Done(said)
 
-    def health(self) -> control.Health:
-        counters = {**self.gateway.counters, "trades": self.orders.last_trade, "bad_frames": self.bad_frames}
-        gauges = {
+    def gauges(self, now_ns: int) -> dict[str, int]:
+        return {
             "open_orders": self.orders.open_count,
+            "orders": self.orders.last_number,
+            "trades": self.orders.last_trade,
             "subscriptions": len(self.streams.subscriptions),
             "waiting": len(self.timers),
+            "stream_items_lost": self.streams.lost,
         }
-        notes = [f"fault {name}" for name in self.faults.on]
-        return control.Health(self.name, self.journal.birth_id, True, counters, gauges, notes)
+
+    def notes(self) -> list[str]:
+        return [f"the fault {name} is on" for name in self.faults.on]
 
 
 def listings(exchange: Exchange) -> list[Listing]:

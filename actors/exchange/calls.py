@@ -154,8 +154,11 @@ class Calls:
         if age_ms is None:
             self._history.clear()
             return
-        if self._history and now_ns - self._history[-1][0] < age_ms * MS * 2 // _HISTORY_LIMIT:
-            return
         account, orders = self.matching.account, self.matching.orders
         balances = [account.balance(asset, now_ns) for asset in account.totals]
-        self._history.append((now_ns, balances, [order.told() for order in orders.open_orders()]))
+        view = (now_ns, balances, [order.told() for order in orders.open_orders()])
+        last_ns = self._history[-1][0] if len(self._history) > 1 else None
+        if last_ns is not None and now_ns - last_ns < age_ms * MS * 2 // _HISTORY_LIMIT:
+            self._history[-1] = (last_ns, *view[1:])
+        else:
+            self._history.append(view)

@@ -33,15 +33,16 @@ class Gateway:
         calls: Calls,
         faults: Faults,
         timers: Timers,
+        count: Callable[[str], None],
         latency_ns: Callable[[], int],
         send: Callable[[bytes, int, Message], None],
         told: Callable[[int], None],
         ended: Callable[[str], None],
     ) -> None:
-        self.counters = dict.fromkeys(("calls", "opens", "cancels", "rejected"), 0)
         self._calls = calls
         self._faults = faults
         self._timers = timers
+        self._count = count
         self._latency_ns = latency_ns
         self._send = send
         self._told = told
@@ -74,7 +75,7 @@ class Gateway:
         return now_ns + (self._faults.number("clock_skew", "ms") or 0) * MS
 
     def _serve(self, peer: bytes, token: int, body: Message, half_ns: int, now_ns: int) -> None:
-        self.counters["calls"] += 1
+        self._count("calls")
         word = _WORDS.get(type(body), "")
         if word and self._faults.strikes("drop_before_accept", word):
             return
@@ -83,12 +84,12 @@ class Gateway:
             self._check_rate(now_ns)
             answer = self._calls.answer(body, self.clock(now_ns), self._shown(now_ns))
         except Rejection as rejection:
-            self.counters["rejected"] += 1
+            self._count("rejected")
             answer = wire.Refusal(rejection.error, rejection.detail[:200], False)
             self._leave(peer, token, [answer], half_ns + self._delay_ns(""), now_ns)
             return
         if word:
-            self.counters["opens" if word == "open" else "cancels"] += 1
+            self._count("opens" if word == "open" else "cancels")
             if self._faults.strikes("error_after_accept", word):
                 answer = wire.Refusal(Error.ExchangeOffline, "503 after the exchange had acted", True)
         if not (word and self._faults.strikes("accept_then_no_reply", word)):

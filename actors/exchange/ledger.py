@@ -29,7 +29,8 @@ TABLES: Final[dict[str, str]] = {
     "error INTEGER, detail TEXT",
     "trades": "number INTEGER PRIMARY KEY, id TEXT NOT NULL, instrument TEXT NOT NULL, "
     "side INTEGER NOT NULL, cid TEXT NOT NULL, order_id TEXT NOT NULL, price TEXT NOT NULL, "
-    "quantity TEXT NOT NULL, fee_asset TEXT NOT NULL, fee TEXT NOT NULL, liquidity INTEGER NOT NULL, exchange_at_ns INTEGER NOT NULL",
+    "quantity TEXT NOT NULL, fee_asset TEXT NOT NULL, fee TEXT NOT NULL, "
+    "liquidity INTEGER NOT NULL, exchange_at_ns INTEGER NOT NULL",
     "balances": "asset TEXT PRIMARY KEY, total TEXT NOT NULL, free TEXT NOT NULL, "
     "exchange_at_ns INTEGER NOT NULL",
     "cids": "cid TEXT PRIMARY KEY, number INTEGER NOT NULL",
@@ -145,7 +146,8 @@ class Ledger:
             (
                 number, order.cid, order.instrument, int(order.side), int(order.kind),
                 int(order.time_in_force), order.flags,
-                None if order.price is None else text(order.price), text(order.quantity), text(order.filled), int(order.state), order.exchange_at_ns,
+                None if order.price is None else text(order.price), text(order.quantity),
+                text(order.filled), int(order.state), order.exchange_at_ns,
                 None if error is None else int(error), detail,
             ),
         )  # fmt: skip
