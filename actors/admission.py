@@ -7,15 +7,16 @@ last one.
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from msgspec.structs import replace
 
 from actors.merger_state import FeedState
 from pipeline.actor import Journal
 from pipeline.amounts import parse, text
-from pipeline.codec import decode_order, encode
+from pipeline.codec import KINDS, decode, encode
 from pipeline.control import PlacedBalance, PlacedOrder, StateChunk
-from pipeline.identity import engine_of
+from pipeline.identity import GENERATED_PREFIX, engine_of, rid_of
 from pipeline.lifecycle import Verdict
 from pipeline.messages import (
     AccountSnapshot,
@@ -42,6 +43,7 @@ CHUNK_ENTRIES = 2_000  # orders or balances in one part of a state snapshot
 PARTS_LIMIT = 1_000
 
 TradeKey = tuple[int, int, int, str]
+Admitted = tuple[int, bytes]  # kind and body, to be numbered and published
 
 
 class Admission:
@@ -57,80 +59,108 @@ class Admission:
         self._count = count
         self._answered: OrderedDict[tuple[str, int], AnsweredRids] = OrderedDict()
         self._answered_changed: set[tuple[str, int]] = set()
+        self._highest: dict[tuple[int, str], int] = {}  # by generated prefix, the highest rid ever told of
+        self._highest_changed: set[tuple[int, str]] = set()
         self._trades: OrderedDict[TradeKey, None] = OrderedDict()
         self._parts: dict[int, list[AccountSnapshot]] = {}
 
     def restore(self) -> None:
-        """Take up what the journal holds: active orders, balances, the sessions' answers."""
-        for exchange, _, _, _, word, _, body in self._journal.find("orders", "state < 8"):
-            order = decode_order(body)
-            self.orders.restore((exchange, order.cid), Known(order, word))
+        """Take up what the journal holds: active orders, balances."""
+        for row in self._journal.find("orders", "state < 8"):
+            order = _order_of(row)
+            self.orders.restore((row[0], order.cid), Known(order, row[4]))
         for exchange, asset, total, free, at_ns in self._journal.find("balances", "1"):
             self.balances[exchange, asset] = Balance(asset, parse(total), parse(free), at_ns)
 
-    def admit(self, exchange: int, event: Event) -> list[Event]:
-        """What of an event goes on the feed, in order: itself, itself amended, or nothing."""
+    def admit(self, exchange: int, event: Event, kind: int, body: bytes) -> list[Admitted]:
+        """What of an event goes on the feed, in order: itself, itself amended, or nothing.
+
+        `kind` and `body` are the event as it came, so that what is not amended is not written again.
+        """
         if event.answers is not None and not self._is_news(event.answers):
             self._count("repeated_answers")
             event = replace(event, answers=None)
             if not isinstance(event, OrderSnapshot):
                 return []
-        if isinstance(event, OrderSnapshot):
-            return self._on_order(exchange, event)
-        if isinstance(event, OrderCancelled):
-            return self._on_cancelled(exchange, event)
+            body = encode(event)
+        if isinstance(event, (OrderSnapshot, OrderCancelled)):
+            return self._on_order(exchange, event, kind, body)
         if isinstance(event, Trade):
-            return self._on_trade(exchange, event)
+            return self._on_trade(exchange, event, kind, body)
         if isinstance(event, BalanceSnapshot):
-            return self._on_balance(exchange, event)
+            return self._on_balance(exchange, event, kind, body)
         if isinstance(event, AccountSnapshot):
-            return self._on_part(exchange, event)
+            return self._on_part(exchange, event, kind)
         self._note(exchange, event)
-        return [event]
+        return [(kind, body)]
 
     # -------------------------------------------------------------------------------------- orders
 
-    def _on_order(self, exchange: int, event: OrderSnapshot) -> list[Event]:
-        verdict, order = self._weigh(exchange, event.order, event)
-        if verdict is Verdict.NEWS or event.answers is not None:
-            return [event if order is event.order else replace(event, order=order)]
-        self._count("stale_orders" if verdict is Verdict.STALE else "unchanged_orders")
-        return []
-
-    def _on_cancelled(self, exchange: int, event: OrderCancelled) -> list[Event]:
-        if event.order is None:
-            return [event]
-        verdict, order = self._weigh(exchange, event.order, event)
-        if verdict is Verdict.NEWS or event.answers is not None:
-            return [event if order is event.order else replace(event, order=order)]
-        return []
+    def _on_order(
+        self, exchange: int, event: OrderSnapshot | OrderCancelled, kind: int, body: bytes
+    ) -> list[Admitted]:
+        said = event.order
+        if said is None:
+            return [(kind, body)]
+        verdict, order = self._weigh(exchange, said, event)
+        if verdict is not Verdict.NEWS and event.answers is None:
+            self._count("stale_orders" if verdict is Verdict.STALE else "unchanged_orders")
+            return []
+        if order is not said:
+            body = encode(replace(event, order=order))
+        if verdict is Verdict.NEWS:
+            self._store(exchange, order, kind, body)
+        return [(kind, body)]
 
     def _weigh(
         self, exchange: int, said: Order, event: OrderSnapshot | OrderCancelled
     ) -> tuple[Verdict, Order]:
-        if not said.engine:
-            said = replace(said, engine=engine_of(said.cid))
+        if not said.engine and (engine := engine_of(said.cid)):
+            said = replace(said, engine=engine)
         key = (exchange, said.cid)
         word = self.state.exchanges[exchange].exchange_seq + 1
         if event.corrects:
-            verdict, order = Verdict.NEWS, self.orders.correct(key, said, word)
-        else:
-            verdict, order = self.orders.admit(key, said, event.evidence, word, event.as_of)
-        if verdict is Verdict.NEWS:
-            self._store(key, order, word)
-        return verdict, order
+            return Verdict.NEWS, self.orders.correct(key, said, word)
+        return self.orders.admit(key, said, event.evidence, word, event.as_of)
 
-    def _store(self, key: Key, order: Order, word: int) -> None:
-        row = (*key, int(order.state), text(order.filled), word, self.state.seq + 1, encode(order))
+    def _store(self, exchange: int, order: Order, kind: int, body: bytes) -> None:
+        """The order's row holds the event that last told of it."""
+        word = self.state.exchanges[exchange].exchange_seq + 1
+        row = (
+            exchange,
+            order.cid,
+            int(order.state),
+            text(order.filled),
+            word,
+            self.state.seq + 1,
+            kind,
+            body,
+        )
         self._journal.put("orders", row)
 
     def _recall(self, key: Key) -> Known | None:
+        """What the journal has of an order that memory has not. A cid generated after all others is new."""
+        exchange, cid = key
+        prefix, _, written = cid.rpartition(".")
+        if cid.startswith(GENERATED_PREFIX) and (rid := rid_of(written)):
+            place = (exchange, prefix)
+            highest = self._highest.get(place)
+            if highest is None:
+                row = self._journal.get("cids", place)
+                highest = row[2] if row else 0
+                if len(self._highest) >= SESSIONS_LIMIT:
+                    self.save()
+                    self._highest.clear()
+            if rid > highest:
+                self._highest[place] = rid
+                self._highest_changed.add(place)
+                return None
         row = self._journal.get("orders", key)
-        return None if row is None else Known(decode_order(row[6]), row[4])
+        return None if row is None else Known(_order_of(row), row[4])
 
     # -------------------------------------------------------------------------------------- the account
 
-    def _on_trade(self, exchange: int, event: Trade) -> list[Event]:
+    def _on_trade(self, exchange: int, event: Trade, kind: int, body: bytes) -> list[Admitted]:
         key = (exchange, event.instrument, int(event.side), event.id)
         if key in self._trades or self._journal.get("trades", key) is not None:
             self._count("repeated_trades")
@@ -141,13 +171,15 @@ class Admission:
         self._journal.put("trades", (*key, self.state.seq + 1, event.exchange_at_ns))
         marks = self.state.exchanges[exchange]
         marks.last_trade_at_ns = max(marks.last_trade_at_ns, event.exchange_at_ns)
-        return [event]
+        return [(kind, body)]
 
-    def _on_balance(self, exchange: int, event: BalanceSnapshot) -> list[Event]:
+    def _on_balance(
+        self, exchange: int, event: BalanceSnapshot, kind: int, body: bytes
+    ) -> list[Admitted]:
         if not self._take_balance(exchange, event.balance):
             self._count("stale_balances")
             return []
-        return [event]
+        return [(kind, body)]
 
     def _take_balance(self, exchange: int, balance: Balance) -> bool:
         key = (exchange, balance.asset)
@@ -159,7 +191,7 @@ class Admission:
         self._journal.put("balances", row)
         return True
 
-    def _on_part(self, exchange: int, event: AccountSnapshot) -> list[Event]:
+    def _on_part(self, exchange: int, event: AccountSnapshot, kind: int) -> list[Admitted]:
         """A snapshot is in force at its last part: until then nobody sees any of it."""
         held = self._parts.setdefault(exchange, [])
         if event.part == 1 or (held and held[0].generation != event.generation):
@@ -172,7 +204,7 @@ class Admission:
         if event.part < event.parts:
             return []
         del self._parts[exchange]
-        return [self._weigh_part(exchange, part) for part in held]
+        return [(kind, encode(self._weigh_part(exchange, part))) for part in held]
 
     def holds(self, exchange: int) -> bool:
         """Whether parts of a snapshot of that exchange wait for the last."""
@@ -181,7 +213,10 @@ class Admission:
     def _weigh_part(self, exchange: int, part: AccountSnapshot) -> Event:
         orders, balances = [], []
         for said in part.orders:
-            verdict, order = self._weigh(exchange, said, OrderSnapshot(order=said, evidence=part.evidence))
+            word = OrderSnapshot(order=said, evidence=part.evidence)
+            verdict, order = self._weigh(exchange, said, word)
+            if verdict is Verdict.NEWS:
+                self._store(exchange, order, KINDS[OrderSnapshot], encode(replace(word, order=order)))
             if not order.state.finished:
                 orders.append(order)
             elif verdict is Verdict.STALE:
@@ -225,6 +260,10 @@ class Admission:
             if key in self._answered:
                 self._journal.put("answered", (*key, str(self._answered[key])))
         self._answered_changed.clear()
+        for place in self._highest_changed:
+            if place in self._highest:
+                self._journal.put("cids", (*place, self._highest[place]))
+        self._highest_changed.clear()
 
     # -------------------------------------------------------------------------------------- state
 
@@ -252,3 +291,11 @@ class Admission:
                 orders=orders[window],
                 balances=balances[window],
             )
+
+
+def _order_of(row: tuple[Any, ...]) -> Order:
+    """The order that a row's event tells of."""
+    event = decode(row[6], row[7], 0)
+    order = event.order
+    assert isinstance(order, Order)
+    return order

@@ -12,13 +12,13 @@ from msgspec.structs import replace
 from actors.cancels import Cancels
 from actors.desk import DeskActor
 from actors.executor_feed import ExecutorFeed
-from actors.executor_state import TABLES, ExecutorRows, Flight, Record, Status
+from actors.executor_state import TABLES, ExecutorRows, Flight, Record, Status, new_order
 from actors.flights import Flights
 from actors.gate import Gate
 from actors.unknowns import Unknowns
 from pipeline import client, headers
 from pipeline.actor import Journal, Outbox, Outcome
-from pipeline.amounts import ZERO
+from pipeline.checks import check_identity
 from pipeline.client import Capability
 from pipeline.codec import BodyError, read_request_body
 from pipeline.control import Done, Failed, Halt, Resolve, Resume
@@ -148,6 +148,9 @@ class Executor(DeskActor):
         except HeaderError:
             self.count("bad_request_frames")
             return
+        if check_identity(header) is not None:
+            self.count("nameless_requests")
+            return
         digest = zlib.crc32(frame[REQUEST_SIZE:])
         if self._is_known(header, digest, now_ns):
             return
@@ -168,7 +171,7 @@ class Executor(DeskActor):
             if refusal is not None:
                 self._refuse(header, *refusal, cid, digest, now_ns)
             else:
-                self._accept_open(header, body, digest, now_ns)
+                self._accept_open(header, body, frame, digest, now_ns)
         elif isinstance(body, CancelOrder):
             self.cancels.on_cancel(header, body, digest, now_ns)
         elif isinstance(body, CancelAll):
@@ -211,24 +214,12 @@ class Executor(DeskActor):
 
     # ------------------------------------------------------------------------------------ opens
 
-    def _accept_open(self, header: RequestHeader, body: OpenOrder, digest: int, now_ns: int) -> None:
+    def _accept_open(
+        self, header: RequestHeader, body: OpenOrder, frame: bytes, digest: int, now_ns: int
+    ) -> None:
         answers = Answers(header.engine, header.session, header.rid)
-        order = Order(
-            instrument=body.instrument,
-            cid=body.cid,
-            engine=header.engine,
-            venue_cid=body.cid,
-            id=None,
-            side=body.side,
-            kind=body.kind,
-            time_in_force=body.time_in_force,
-            flags=body.flags,
-            price=body.price,
-            quantity=body.quantity,
-            filled=ZERO,
-            state=OrderState.OpenInFlight,
-        )
-        record = Record(order, answers, body.tag, digest, now_ns, now_ns)
+        order = new_order(body, header.engine)
+        record = Record(order, answers, body.tag, digest, now_ns, frame[REQUEST_SIZE:])
         flight = Flight(answers, record, False, body.instrument, body.cid, body.tag)
         record.open_flight = flight
         self.orders[body.cid] = record

@@ -1,24 +1,28 @@
-"""What an executor keeps: the requests of one account, the orders they opened, and its rows in the journal.
+"""What an executor keeps: the requests of one account, the orders they opened, and its rows in the
+journal.
 
-An open and its order are one row, found by (engine, session, rid), which a generated cid spells out; explicit
-cids have an index. What is finished and answered leaves memory; the row stays for the journal's retention.
+An open and its order are one row, found by (engine, session, rid), which a generated cid spells out;
+explicit cids have an index; the row has the request's body as it came. What is finished and answered
+leaves memory; the row stays for the journal's retention.
 """
 
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final
 
+from msgspec import Struct
+
 from pipeline.actor import Journal
-from pipeline.amounts import text
-from pipeline.codec import decode_order, encode
+from pipeline.amounts import ZERO, parse, text
+from pipeline.codec import decode_as
 from pipeline.headers import RequestHeader
 from pipeline.identity import request_of
-from pipeline.messages import Answers, Order
+from pipeline.messages import Answers, OpenOrder, Order
+from pipeline.vocabulary import OrderState, Pending
 
 TABLES: Final = {
     "requests": "engine TEXT, session INTEGER, rid INTEGER, kind INTEGER, status INTEGER, digest INTEGER, "
-    "cid TEXT, at_ns INTEGER, sent_at_ns INTEGER, state INTEGER, filled TEXT, wish INTEGER, word INTEGER, "
-    "seen INTEGER, tag TEXT, body BLOB, PRIMARY KEY (engine, session, rid)",
+    "cid TEXT, at_ns INTEGER, state INTEGER, filled TEXT, wish INTEGER, word INTEGER, seen INTEGER, id TEXT, "
+    "body BLOB, PRIMARY KEY (engine, session, rid)",
     "index explicit_cids": "requests (cid) WHERE kind = 1 AND substr(cid, 1, 3) <> 'ow.'",
     "sessions": "engine TEXT PRIMARY KEY, session INTEGER, rid INTEGER",
     "outbox": "number INTEGER PRIMARY KEY, frame BLOB",
@@ -34,8 +38,7 @@ class Status(IntEnum):
     REFUSED = 2
 
 
-@dataclass(slots=True, eq=False)
-class Flight:
+class Flight(Struct, eq=False):
     """One request on its way: over when its call has ended, answered when its one answer is on the way
     out.
     """
@@ -54,36 +57,31 @@ class Flight:
     at_ns: int = 0
 
 
-@dataclass(slots=True, eq=False)
-class Record:
+class Record(Struct, eq=False):
     """One order of this account, with the open that it came from."""
 
     order: Order
     request: Answers
     tag: str | None
     digest: int
-    at_ns: int
-    sent_at_ns: int
+    at_ns: int  # received, and sent right after
+    body: bytes  # the request's, as it came
     answered: bool = False
     wish: bool = False  # somebody wants it cancelled
     word: int = 0  # the feed number read when the exchange last spoke of it
     seen: bool = False  # the exchange has acknowledged it once
     open_flight: Flight | None = None
-    flights: list[Flight] = field(default_factory=list)  # cancels not yet both over and answered
-    waiting: list[Flight] = field(default_factory=list)  # cancels that wait for the open's answer
+    flights: list[Flight] = []  # cancels not yet both over and answered
+    waiting: list[Flight] = []  # cancels that wait for the open's answer
     unknown_since_ns: int = 0
-    asked: bool = False  # since it became unknown in this life
-    query_token: int = 0
     query_at_ns: int = 0
-    query_sent_ns: int = 0
     query_pause_ns: int = 0
     stuck_told: bool = False
     cancel_at_ns: int = 0  # when a wish is to be sent again
     cancel_pause_ns: int = 0
 
 
-@dataclass(slots=True, eq=False)
-class Group:
+class Group(Struct, eq=False):
     """One CancelAll: the orders it covers and what became of them."""
 
     flight: Flight
@@ -101,24 +99,25 @@ class ExecutorRows:
 
     def save(self, record: Record) -> None:
         """The open and its order, as they are now."""
-        order = record.order
+        order, request = record.order, record.request
         self.journal.put(
             "requests",
             (
-                *record.request,
+                request.engine,
+                request.session,
+                request.rid,
                 OPEN,
-                int(Status.ANSWERED if record.answered else Status.SENDING),
+                1 if record.answered else 0,
                 record.digest,
                 order.cid,
                 record.at_ns,
-                record.sent_at_ns,
                 int(order.state),
                 text(order.filled),
-                int(record.wish),
+                1 if record.wish else 0,
                 record.word,
-                int(record.seen),
-                record.tag,
-                encode(order),
+                1 if record.seen else 0,
+                order.id,
+                record.body,
             ),
         )
 
@@ -126,7 +125,7 @@ class ExecutorRows:
         self, answers: Answers, kind: int, status: Status, digest: int, cid: str, at_ns: int
     ) -> None:
         """A request that opened no order: a cancel, a cancel-all, a refused open."""
-        row = (*answers, kind, int(status), digest, cid, at_ns, 0, None, None, 0, 0, 0, None, None)
+        row = (*answers, kind, int(status), digest, cid, at_ns, None, None, 0, 0, 0, None, None)
         self.journal.put("requests", row)
 
     def digest_of(self, header: RequestHeader) -> int | None:
@@ -139,8 +138,8 @@ class ExecutorRows:
         request = request_of(cid)
         if request is not None:
             row = self.journal.get("requests", request)
-            return record_of(row) if row is not None and row[3] == OPEN and row[15] is not None else None
-        rows = [row for row in self.journal.find("requests", _EXPLICIT, cid) if row[15] is not None]
+            return record_of(row) if row is not None and row[3] == OPEN and row[-1] is not None else None
+        rows = [row for row in self.journal.find("requests", _EXPLICIT, cid) if row[-1] is not None]
         return record_of(rows[0]) if rows else None
 
     def active(self) -> list[Record]:
@@ -158,16 +157,39 @@ class ExecutorRows:
         self.journal.put("state", (name, value))
 
 
+def new_order(body: OpenOrder, engine: str) -> Order:
+    """An order as its open asks for it, before anything is known of it."""
+    return Order(
+        body.instrument,
+        body.cid,
+        engine,
+        body.cid,
+        None,
+        body.side,
+        body.kind,
+        body.time_in_force,
+        body.flags,
+        body.price,
+        body.quantity,
+        ZERO,
+        OrderState.OpenInFlight,
+    )
+
+
 def record_of(row: tuple[Any, ...]) -> Record:
     """A record as its row has it."""
-    engine, session, rid, _, status, digest, _, at_ns, sent_at_ns, _, _, wish, word, seen, tag, body = row
+    engine, session, rid, _, status, digest, _, at_ns, state, filled, wish, word, seen, id, body = row
+    request = decode_as(OpenOrder, body)
+    order = new_order(request, engine)
+    order.state, order.filled, order.id = OrderState(state), parse(filled), id
+    order.pending = Pending.CANCEL if wish else Pending.NONE
     return Record(
-        order=decode_order(body),
+        order=order,
         request=Answers(engine, session, rid),
-        tag=tag,
+        tag=request.tag,
         digest=digest,
         at_ns=at_ns,
-        sent_at_ns=sent_at_ns,
+        body=body,
         answered=status != Status.SENDING,
         wish=bool(wish),
         word=word,

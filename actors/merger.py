@@ -14,6 +14,7 @@ from pipeline.control import ReplayChunk, ReplayQuery, StateQuery
 from pipeline.deployment import Deployment
 from pipeline.headers import SOURCE_SIZE, ControlHeader, HeaderError, Kind
 from pipeline.messages import (
+    ARRAY_LIMIT,
     NO_EXCHANGE,
     ActorStarted,
     Event,
@@ -79,11 +80,8 @@ class Merger(DeskActor):
             return
         exchange, role = header.exchange, header.source >> 16
         self.state.now_ns = now_ns
-        for admitted in self.admission.admit(exchange, event):
-            if admitted is event:
-                self._publish(exchange, role, header.kind, frame[SOURCE_SIZE:])
-            else:
-                self._append(exchange, role, admitted)
+        for kind, body in self.admission.admit(exchange, event, header.kind, frame[SOURCE_SIZE:]):
+            self._publish(exchange, role, kind, body)
         if header.kind == Kind.AccountSnapshot:
             self.state.sources.hold(header.source, self.admission.holds(exchange))
 
@@ -159,7 +157,7 @@ class Merger(DeskActor):
         self._token += 1
         self._replays[self._token] = (peer, header, query)
         exchange = None if header.exchange == NO_EXCHANGE else header.exchange
-        self.outbox.call(self._token, "events", query.after, max(1, min(query.limit, 10_000)), exchange)
+        self.outbox.call(self._token, "events", query.after, max(1, min(query.limit, ARRAY_LIMIT)), exchange)
 
     def on_call_done(self, token: int, outcome: Outcome, now_ns: int) -> None:
         peer, header, query = self._replays.pop(token)

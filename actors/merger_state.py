@@ -15,8 +15,9 @@ from pipeline.messages import NO_EXCHANGE
 TABLES: Final = {
     "events": "seq INTEGER PRIMARY KEY, exchange INTEGER, exchange_seq INTEGER, at_ns INTEGER, "
     "kind INTEGER, frame BLOB",
-    "orders": "exchange INTEGER, cid TEXT, state INTEGER, filled TEXT, word INTEGER, seq INTEGER, body BLOB, "
-    "PRIMARY KEY (exchange, cid)",
+    "orders": "exchange INTEGER, cid TEXT, state INTEGER, filled TEXT, word INTEGER, seq INTEGER, "
+    "kind INTEGER, body BLOB, PRIMARY KEY (exchange, cid)",
+    "cids": "exchange INTEGER, prefix TEXT, rid INTEGER, PRIMARY KEY (exchange, prefix)",
     "trades": "exchange INTEGER, instrument INTEGER, side INTEGER, id TEXT, seq INTEGER, at_ns INTEGER, "
     "PRIMARY KEY (exchange, instrument, side, id)",
     "balances": "exchange INTEGER, asset INTEGER, total TEXT, free TEXT, at_ns INTEGER, "

@@ -8,7 +8,7 @@ taken it stops reading.
 from actors.desk import DeskActor
 from pipeline import headers
 from pipeline.actor import Outbox
-from pipeline.checks import check_request
+from pipeline.checks import check_identity, check_request
 from pipeline.codec import BodyError, decode_as, read_request_body
 from pipeline.deployment import Deployment
 from pipeline.headers import REQUEST_KINDS, VERSION, HeaderError, Kind, RequestHeader
@@ -56,6 +56,9 @@ class Router(DeskActor):
             header = headers.read_request(frame)
         except HeaderError:
             self.count("bad_request_frames")
+            return
+        if check_identity(header) is not None:
+            self.count("nameless_requests")  # nobody whom an answer could reach
             return
         refusal = self._check(header, frame)
         if refusal is None:

@@ -171,7 +171,7 @@ class Unknowns:
         if self._validity_ms is None or not over:
             self._again(record, now_ns)
             return
-        acts_until_ns = record.sent_at_ns + self._validity_ms * _MILLI
+        acts_until_ns = record.at_ns + self._validity_ms * _MILLI
         if asked_ns <= acts_until_ns:
             self._schedule(record, max(acts_until_ns + 1, now_ns + record.query_pause_ns))
             return

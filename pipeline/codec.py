@@ -74,7 +74,8 @@ def decode(kind: int, frame: bytes, offset: int) -> Any:
     try:
         if len(frame) > REQUEST_LIMIT:
             _check_large(kind, frame, offset)
-        return decoder.decode(memoryview(frame)[offset:])
+            return decoder.decode(memoryview(frame)[offset:])
+        return decoder.decode(frame[offset:])  # for small ones a copy costs less than a view
     except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError) as error:
         raise BodyError(str(error)[:200]) from None
 
@@ -111,14 +112,3 @@ def read_feed_body(kind: int, frame: bytes) -> Event:
 def read_control_body(kind: int, frame: bytes) -> Message:
     body: Message = decode(kind, frame, CONTROL_SIZE)
     return body
-
-
-_ORDER: Final = msgspec.msgpack.Decoder(messages.Order, dec_hook=_decode_other)
-
-
-def decode_order(body: bytes) -> messages.Order:
-    """An order alone, as journals keep it. Raises BodyError."""
-    try:
-        return _ORDER.decode(body)
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise BodyError(str(error)[:200]) from None

@@ -119,7 +119,7 @@ class ExchangeState(Message):
 
 class PlacedOrder(Message):
     exchange: int
-    seq: int  # the feed number of its last word
+    exchange_seq: int  # the number, in its exchange's part of the feed, of its last word
     order: Order
 
 

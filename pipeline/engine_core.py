@@ -11,12 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline import headers
-from pipeline.checks import check_request
 from pipeline.codec import BodyError, encode, read_feed_body
 from pipeline.control import StateChunk
 from pipeline.deployment import Deployment
 from pipeline.feed_reader import FeedReader
-from pipeline.headers import FeedHeader, Kind, RequestHeader
+from pipeline.headers import FeedHeader, Kind
 from pipeline.identity import generated_cid, is_engine_name
 from pipeline.messages import (
     NO_EXCHANGE,
@@ -106,6 +105,7 @@ class EngineCore:
         self._send = send
         self._rid = 0
         self._name_bytes = name.encode()
+        self._fingerprint = deployment.fingerprint
         self._own_prefix = f"ow.{name}."
         self._placed: OrderedDict[tuple[int, str], int] = (
             OrderedDict()
@@ -118,23 +118,11 @@ class EngineCore:
     # ------------------------------------------------------------------------------------ requests
 
     def request(self, exchange: int, kind: Kind, body: Request, now_ns: int, expires_at_ns: int) -> int:
-        """Send a request and return its rid. Raises Backpressure or InvalidRequest."""
+        """Send a request and return its rid. What is wrong with it the router says. Raises Backpressure."""
         rid = self._rid + 1
-        header = RequestHeader(
-            exchange,
-            headers.VERSION,
-            kind,
-            0,
-            self.deployment.fingerprint,
-            self.name,
-            self.session,
-            rid,
-            expires_at_ns,
-        )
-        wrong = check_request(self.deployment.exchanges[exchange], header, body)
-        if wrong is not None:
-            raise InvalidRequest(wrong[1])
-        frame = self._frame(header, body)
+        frame = headers.request(
+            exchange, kind, 0, self._fingerprint, self._name_bytes, self.session, rid, expires_at_ns
+        ) + encode(body)
         if not self._send("requests", frame):
             raise Backpressure(
                 f"the router does not take requests: wait for answers ({len(self.outstanding)} outstanding)"
@@ -143,18 +131,6 @@ class EngineCore:
         timeout_ns = self.deployment.exchanges[exchange].timing.request_timeout_ms * _MILLI
         self.outstanding[rid] = Outstanding(exchange, frame, expires_at_ns + timeout_ns, timeout_ns)
         return rid
-
-    def _frame(self, header: RequestHeader, body: Request) -> bytes:
-        return headers.request(
-            header.exchange,
-            header.kind,
-            header.attempt,
-            header.fingerprint,
-            self._name_bytes,
-            header.session,
-            header.rid,
-            header.expires_at_ns,
-        ) + encode(body)
 
     def open(self, exchange: int, body: OpenOrder, now_ns: int, expires_at_ns: int) -> str:
         """Send an open (an empty `cid` gets a generated one) and return its cid. Raises FeedLost as well."""

@@ -9,6 +9,8 @@ import struct
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+from msgspec import Struct
+
 MAGIC: Final = b"OW"
 VERSION: Final = 1
 NO_EXCHANGE: Final = 0xFFFF
@@ -95,7 +97,7 @@ class Start(NamedTuple):
     kind: int
 
 
-class RequestHeader(NamedTuple):
+class RequestHeader(Struct, gc=False):
     """Identity (engine, session, rid), the copy's `attempt` (0: the first) and the UTC end of its
     validity.
     """
@@ -111,7 +113,7 @@ class RequestHeader(NamedTuple):
     expires_at_ns: int
 
 
-class SourceHeader(NamedTuple):
+class SourceHeader(Struct, gc=False):
     exchange: int
     kind: int
     source: int
@@ -119,7 +121,7 @@ class SourceHeader(NamedTuple):
     number: int
 
 
-class FeedHeader(NamedTuple):
+class FeedHeader(Struct, gc=False):
     """Numbers in the whole feed and in the exchange's part of it; `role` says what kind of actor spoke."""
 
     exchange: int
@@ -131,7 +133,7 @@ class FeedHeader(NamedTuple):
     published_at_ns: int
 
 
-class ControlHeader(NamedTuple):
+class ControlHeader(Struct, gc=False):
     exchange: int
     kind: int
     fingerprint: int

@@ -64,3 +64,11 @@ def request_of(cid: str) -> tuple[str, int, int] | None:
     except (IndexError, ValueError):
         return None
     return (engine, session, rid) if generated_cid(engine, session, rid) == cid else None
+
+
+def rid_of(written: str) -> int:
+    """The rid that a generated cid ends with; 0 for what is none."""
+    try:
+        return int(written, 36) if written.isalnum() else 0
+    except ValueError:
+        return 0

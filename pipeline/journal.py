@@ -38,9 +38,6 @@ class _Table:
         self.rows: dict[Any, Row] = {}
         self.deletes: list[Row] = []
 
-    def key(self, row: Row) -> Any:
-        return row[0] if self.keys == 1 else row[: self.keys]
-
     def arguments(self, *keys: Any) -> Row:
         return keys if self.keys == 1 else tuple(part for key in keys for part in key)
 
@@ -68,20 +65,26 @@ class SqliteJournal:
         self._committed_at_ns = 0
         self.commits = 0
         try:
-            self._connection = _open(path, durability)
-            self._make(tables, tuple(lines), now_ns)
-            self._tables = {name: _Table(self._connection, name) for name in tables if " " not in name}
-        except sqlite3.DatabaseError as error:
+            self._connection = _open(path)
+            try:
+                self._make(tables, tuple(lines), now_ns)
+                self._tables = {name: _Table(self._connection, name) for name in tables if " " not in name}
+                self.birth_id = int(self.meta("birth_id"))
+                self.tail_lost = self._begin_life()
+                self._connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
+            except BaseException:
+                self._connection.close()
+                raise
+        except (sqlite3.DatabaseError, OSError) as error:
             raise ConfigError(
                 f"{path}: the journal cannot be used: {error}; restore it from a copy, or move it away "
                 "to begin anew"
             ) from None
-        self.birth_id = int(self.meta("birth_id"))
-        self.tail_lost = self._begin_life()
+        self._tail_told = not self.tail_lost
 
     def put(self, table: str, row: Row) -> None:
         held = self._tables[table]
-        held.rows[held.key(row)] = row
+        held.rows[row[0] if held.keys == 1 else row[: held.keys]] = row
         self._dirty = True
 
     def get(self, table: str, key: Any) -> Row | None:
@@ -124,10 +127,7 @@ class SqliteJournal:
             return
         if self._durability == "none" and now_ns - self._committed_at_ns < NONE_COMMIT_NS:
             return
-        self._write()
-        self._connection.execute("COMMIT")
-        self._in_transaction = False
-        self._dirty = False
+        self._commit()
         self._committed_at_ns = now_ns
         self.commits += 1
 
@@ -138,9 +138,7 @@ class SqliteJournal:
     def close(self) -> None:
         """Commit what waits, fold the log into the file, close. Raises sqlite3.Error."""
         if self._dirty:
-            self._write()
-            self._connection.execute("COMMIT")
-            self._dirty = self._in_transaction = False
+            self._commit()
         self._set("ended", "cleanly")
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._connection.close()
@@ -151,18 +149,30 @@ class SqliteJournal:
 
     def _begin_life(self) -> bool:
         """Whether the last life may have lost rows that it had let out; notes that a new one runs."""
-        ended = self.meta("ended")
         boot = _boot_id()
-        if ended == "cleanly" or ended is None or self._durability == "power":
-            lost = False
-        else:
+        # Found before by a life that ended before it had kept anything of what it did about it.
+        lost = bool(self.meta("tail_lost"))
+        if self.meta("ended") == "running":
+            before = self.meta("durability")
             # A killed process loses nothing that SQLite has handed to the system; a power cut may.
-            lost = self.meta("durability") == "none" or self.meta("boot_id") != boot
+            lost = lost or before == "none" or (before == "process" and self.meta("boot_id") != boot)
+        # This note is synced at any durability: lost with the log, it would make the end before look clean.
+        self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute("BEGIN IMMEDIATE")
-        for key, value in (("ended", "running"), ("boot_id", boot), ("durability", self._durability)):
+        noted = {"ended": "running", "boot_id": boot, "durability": self._durability, "tail_lost": int(lost)}
+        for key, value in noted.items():
             self._set(key, value)
         self._connection.execute("COMMIT")
+        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         return lost
+
+    def _commit(self) -> None:
+        self._write()
+        if not self._tail_told:
+            self._set("tail_lost", 0)
+        self._connection.execute("COMMIT")
+        self._tail_told = True
+        self._dirty = self._in_transaction = False
 
     def _write(self) -> None:
         if not self._dirty:
@@ -230,12 +240,15 @@ def _boot_id() -> str:
         return "unknown"
 
 
-def _open(path: Path, durability: Durability) -> sqlite3.Connection:
+def _open(path: Path) -> sqlite3.Connection:
     made = not path.exists()
     if made:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
-    connection.execute("PRAGMA temp_store = MEMORY")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA temp_store = MEMORY")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection

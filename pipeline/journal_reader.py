@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from pipeline.messages import ARRAY_LIMIT
+
 CHUNK_BYTES: Final = 1024 * 1024
 
 
@@ -41,26 +43,35 @@ class JournalReader:
             self._connection = sqlite3.connect(
                 f"file:{self._path}?mode=ro", uri=True, check_same_thread=False, isolation_level=None
             )
-        oldest, last = self._connection.execute("SELECT min(seq), max(seq) FROM events").fetchone()
-        if last is None or last <= after:
-            return Events([], after, max(last or 0, after), oldest or 1)
-        rows = self._connection.execute(
-            "SELECT seq, exchange, frame FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
-            (after, last, limit),
-        )
-        frames: list[bytes] = []
-        size, through = 0, after
-        for seq, of, frame in rows:
-            if size + len(frame) > CHUNK_BYTES and frames:
-                return Events(frames, through, last, oldest)
-            through = seq
-            if exchange is None or of == exchange:
-                frames.append(frame)
-                size += len(frame)
-        rows.close()
-        return Events(frames, through, last, oldest)
+        # One view of the journal: its owner forgets events meanwhile, and what is said to be kept must be given.
+        self._connection.execute("BEGIN")
+        try:
+            return _read(self._connection, after, min(limit, ARRAY_LIMIT), exchange)
+        finally:
+            self._connection.execute("ROLLBACK")
 
     async def close(self) -> None:
         self._thread.shutdown(wait=True)
         if self._connection is not None:
             self._connection.close()
+
+
+def _read(connection: sqlite3.Connection, after: int, limit: int, exchange: int | None) -> Events:
+    oldest, last = connection.execute("SELECT min(seq), max(seq) FROM events").fetchone()
+    if last is None or last <= after:
+        # At durability "none" a reader may have heard of more than is committed yet.
+        return Events([], after, max(last or 0, after), oldest or 1)
+    rows = connection.execute(
+        "SELECT seq, exchange, frame FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit)
+    )
+    frames: list[bytes] = []
+    size, through = 0, after
+    for seq, of, frame in rows:
+        if size + len(frame) > CHUNK_BYTES and frames:
+            break
+        through = seq
+        if exchange is None or of == exchange:
+            frames.append(frame)
+            size += len(frame)
+    rows.close()
+    return Events(frames, through, last, oldest)

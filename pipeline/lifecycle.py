@@ -57,7 +57,9 @@ def judge(known: Order, said: Order, evidence: Evidence) -> tuple[Verdict, Order
     if said.state is not known.state and said.state not in MOVES[known.state]:
         return Verdict.STALE, known
     merged = merge(known, said, evidence)
-    return (Verdict.SAME if merged == known else Verdict.NEWS), merged
+    if merged.state is known.state and merged == known:
+        return Verdict.SAME, known
+    return Verdict.NEWS, merged
 
 
 def _after_the_end(known: Order, said: Order, evidence: Evidence) -> tuple[Verdict, Order]:
@@ -83,7 +85,7 @@ def merge(known: Order, said: Order, evidence: Evidence) -> Order:
         terms,
         id=said.id or known.id,
         venue_cid=said.venue_cid or known.venue_cid,
-        filled=said.quantity if said.state is S.FullyFilled else max(known.filled, said.filled),
+        filled=max(known.filled, said.quantity if said.state is S.FullyFilled else said.filled),
         state=said.state,
         pending=pending,
     )

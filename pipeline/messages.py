@@ -40,7 +40,7 @@ class Answers(NamedTuple):
     rid: int
 
 
-class Place(NamedTuple):
+class Place(msgspec.Struct, gc=False):
     """Where an event stands in the feed: its header (published_at_ns is the merger's clock)."""
 
     exchange: int

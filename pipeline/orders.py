@@ -61,11 +61,11 @@ class OrderTable:
 
     def correct(self, key: Key, said: Order, word: int) -> Order:
         """Take an order back, on the one kind of word that may (an event with `corrects`)."""
-        self._ended.pop(key, None)
         known = self.known(key)
-        order = (
-            said if known is None else replace(known.order, state=said.state, filled=said.filled, id=said.id)
-        )
+        self._ended.pop(key, None)
+        order = said
+        if known is not None:
+            order = replace(known.order, state=said.state, filled=said.filled, id=said.id or known.order.id)
         self._keep(key, Known(order, word))
         return order
 

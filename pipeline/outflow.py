@@ -34,6 +34,8 @@ class Publisher:
 
     def go_on(self) -> None:
         """Send a further turn's worth of what is left."""
+        # A send looks only once a millisecond for the word that readers have made room; this looks now.
+        self._wire.writable()
         for _ in range(min(self._next_limit, len(self.left))):
             self._wire.send(self.left.popleft())
 
@@ -47,6 +49,7 @@ class Outflow:
     """Every link of one actor, as far as it sends. `sent_on(link)` is called for two-way links."""
 
     def __init__(self, batch_limit: int, sent_on: Callable[[str], None]) -> None:
+        self.publishes = False  # whether one of the links is a PUB
         self.replies_dropped = 0  # to peers that were gone, or whose queue was full
         self._batch_limit = batch_limit
         self._sent_on = sent_on
@@ -57,6 +60,7 @@ class Outflow:
         name = wire.link.name
         self._wires[name] = wire
         if wire.link.pattern == "pub":
+            self.publishes = True
             self._publishers[name] = Publisher(wire, self._batch_limit)
 
     def begin_turn(self) -> None:

@@ -25,9 +25,7 @@ class AnsweredRids:
             if rid > self.high + 1:
                 self._lows.append(self.high + 1)
                 self._highs.append(rid - 1)
-                if len(self._lows) > _RANGE_LIMIT:
-                    # Requests lost this long ago are not waited for any more.
-                    del self._lows[0], self._highs[0]
+                self._keep_to_limit()
             self.high = rid
             return True
         at = bisect_right(self._lows, rid) - 1
@@ -44,7 +42,13 @@ class AnsweredRids:
             self._highs[at] = rid - 1
             self._lows.insert(at + 1, rid + 1)
             self._highs.insert(at + 1, high)
+            self._keep_to_limit()
         return True
+
+    def _keep_to_limit(self) -> None:
+        if len(self._lows) > _RANGE_LIMIT:
+            # Requests lost this long ago are not waited for any more.
+            del self._lows[0], self._highs[0]
 
     @property
     def missing_ranges(self) -> int:

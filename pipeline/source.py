@@ -54,7 +54,7 @@ class Source:
         self.number += 1
         kind = KINDS[type(event)]
         frame = headers.source(exchange, kind, self.id, self.epoch, self.number) + encode(event)
-        if not self._kept:
+        if not self._kept and self._unsent_from is None:
             self._due_ns = now_ns + self._resend_after_ns
         self._kept.append((self.number, frame))
         if self._unsent_from is None:
@@ -64,7 +64,7 @@ class Source:
     def on_heartbeat(self, heartbeat: Heartbeat, now_ns: int) -> int:
         """Drop what the merger has committed. Returns the number up to which that is now so."""
         for mark in heartbeat.acknowledged:
-            if mark.source == self.id and mark.epoch == self.epoch and mark.number > self.acknowledged:
+            if mark.source == self.id and mark.number > self.acknowledged:
                 self.acknowledged = mark.number
                 while self._kept and self._kept[0][0] <= mark.number:
                     self._kept.popleft()

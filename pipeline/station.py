@@ -7,7 +7,7 @@ turn. If the commit fails, nothing of the batch leaves. Nothing that an actor ra
 
 import sqlite3
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from pipeline.actor import Actor, Outbox, Pause, Stop
 from pipeline.calls import Calls
@@ -177,7 +177,8 @@ class Station:
     def _settle(self, now_ns: int) -> None:
         """End the batch, make it safe, let its frames out."""
         actor, journal, outbox = self.actor, self.journal, self._outbox
-        self.outflow.begin_turn()
+        if self.outflow.publishes:
+            self.outflow.begin_turn()
         for turn in range(1 + UNSENT_ROUNDS):
             actor.on_batch_end(now_ns)
             if journal is not None:
@@ -190,7 +191,7 @@ class Station:
                 break
             for link, kept in unsent.items():
                 actor.on_unsent(link, kept, now_ns)
-        if not self._publishing and self.outflow.left:
+        if self.outflow.publishes and not self._publishing and self.outflow.left:
             self._publishing = True
             self._close_inboxes()
             self._loop.call_soon(self._publish_on)
@@ -251,11 +252,13 @@ class Station:
         self._readers[link].nudge()
 
     def _ask_deadline(self, now_ns: int) -> None:
-        times: list[Any] = [self.actor.next_deadline_ns()]
+        due_ns = self.actor.next_deadline_ns()
         if self.journal is not None:
-            times.append(self.journal.commit_due_ns())
-        if self._outbox.frames:
-            times.append(now_ns + RETRY_NS)
-        self.due_ns = min((time_ns for time_ns in times if time_ns is not None), default=None)
-        if self.due_ns is not None:
+            commit_ns = self.journal.commit_due_ns()
+            if commit_ns is not None and (due_ns is None or commit_ns < due_ns):
+                due_ns = commit_ns
+        if self._outbox.frames and (due_ns is None or now_ns + RETRY_NS < due_ns):
+            due_ns = now_ns + RETRY_NS
+        self.due_ns = due_ns
+        if due_ns is not None:
             self._overseer.turned(self)

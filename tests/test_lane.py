@@ -31,17 +31,13 @@ class Record:
         ran = self.loop.create_future()
 
         def callback():
-            try:
-                for call in calls:
-                    self.lane.submit(*call)
-                self.lane.run()
-            except BaseException as error:
-                ran.set_exception(error)
-            else:
-                ran.set_result(list(self.order))
+            for call in calls:
+                self.lane.submit(*call)
+            self.lane.run()
+            ran.set_result(list(self.order))
 
         self.loop.call_soon(callback)
-        return await ran
+        return await asyncio.wait_for(ran, 10)
 
     async def until(self, *tokens):
         async with asyncio.timeout(5):

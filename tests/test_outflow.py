@@ -19,6 +19,9 @@ class FakeWire:
         self.sent.append(frame)
         return True
 
+    def writable(self):
+        return len(self.sent) < self.room
+
     def send_to(self, peer, frame):
         if peer not in self.peers:
             return False

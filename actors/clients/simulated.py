@@ -274,8 +274,8 @@ class SimulatedClient:
             parts = self._parts.setdefault(token, [])
             if part.part == len(parts) + 1:  # a repeat is passed over
                 parts.append(part)
-            if len(parts) == part.parts:
-                self._settle(token, parts)
+                if part.part == part.parts:
+                    self._settle(token, parts)
 
     def _settle(self, token: int, answer: object) -> None:
         waiting = self._waiting.get(token)

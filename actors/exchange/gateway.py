@@ -113,6 +113,8 @@ class Gateway:
 
     def _delay_ns(self, word: str) -> int:
         """How late an answer leaves; `word` is set for an open or a cancel that was done."""
+        if not self._faults.on:
+            return 0
         delay_ms = self._faults.number("delay", "ms") or 0
         if delay_ms:
             self._faults.strikes("delay")

@@ -14,7 +14,7 @@ from typing import Final
 
 from actors.exchange.account import NOTHING, Account, exact
 from actors.exchange.book import Book, BookOrder, rank
-from actors.exchange.listing import IMMEDIATE, Listing, Rejection, Terms
+from actors.exchange.listing import IMMEDIATE, POST_ONLY, Listing, Rejection, Terms
 from actors.exchange.orders import Orders
 from pipeline.client import AssetBalance, OpenOrder, Order, Trade
 from pipeline.vocabulary import Error, Liquidity, OrderKind, OrderState, Side, TimeInForce
@@ -55,7 +55,7 @@ class Matching:
             raise Rejection(Error.InstrumentInvalid, f"no instrument {request.instrument!r} here")
         self._check(listing, request)
         plan = self._plan(request)
-        if request.post_only and (plan.takes or plan.meets_own):
+        if request.flags & POST_ONLY and (plan.takes or plan.meets_own):
             raise Rejection(Error.OrderRejected, "a post-only order that would take")
         takes = plan.takes
         if request.time_in_force is TimeInForce.FOK and plan.quantity < request.quantity:

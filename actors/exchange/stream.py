@@ -33,6 +33,7 @@ class Subscription:
     token: int
     wanted: frozenset[str]  # instruments and assets, by symbol
     renewed_ns: int
+    ended: bool = False
     number: int = 0
     held: wire.Line | None = None  # waits for the next item, to come after it
     release_ns: int = 0  # items in flight arrive in order: none before this
@@ -64,6 +65,7 @@ class Streams:
         """
         if len(self.subscriptions) >= SUBSCRIPTIONS_LIMIT:
             self.end(next(iter(self.subscriptions.values())), "too many subscriptions")
+        self.unsubscribe(peer, token)
         subscription = Subscription(peer, token, frozenset(wanted), now_ns)
         self.subscriptions[peer, token] = subscription
         self._send(peer, token, wire.Subscribed())
@@ -84,10 +86,13 @@ class Streams:
             subscription.renewed_ns = now_ns
 
     def unsubscribe(self, peer: bytes, token: int) -> None:
-        self.subscriptions.pop((peer, token), None)
+        subscription = self.subscriptions.pop((peer, token), None)
+        if subscription is not None:
+            subscription.ended = True
 
     def end(self, subscription: Subscription, detail: str) -> None:
-        if self.subscriptions.pop((subscription.peer, subscription.token), None) is not None:
+        if not subscription.ended:
+            self.unsubscribe(subscription.peer, subscription.token)
             self._send(subscription.peer, subscription.token, wire.Disconnected(detail))
 
     def end_all(self, detail: str) -> None:
@@ -116,19 +121,26 @@ class Streams:
             self._timers.at(at_ns, lambda then_ns: self._deliver(subscription, line, then_ns))
 
     def _deliver(self, subscription: Subscription, line: wire.Line, now_ns: int) -> None:
-        if (subscription.peer, subscription.token) not in self.subscriptions:
+        if subscription.ended:
             return
-        if self._silent(now_ns):
-            subscription.number += 1
-            return
-        word = _ITEMS[type(line)][1]
-        if self._faults.strikes("drop_stream_frame", word):
-            return  # no number: the stream looks whole
-        if subscription.held is None and self._faults.strikes("reorder", word):
-            subscription.held = line
+        if self._faults.on and self._struck(subscription, line, now_ns):
             return
         self._number(subscription, line)
-        self._release(subscription)
+        if subscription.held is not None:
+            self._release(subscription)
+
+    def _struck(self, subscription: Subscription, line: wire.Line, now_ns: int) -> bool:
+        """Whether a fault keeps an item from leaving now."""
+        if self._silent(now_ns):
+            subscription.number += 1
+            return True
+        word = _ITEMS[type(line)][1]
+        if self._faults.strikes("drop_stream_frame", word):
+            return True  # no number: the stream looks whole
+        if subscription.held is None and self._faults.strikes("reorder", word):
+            subscription.held = line
+            return True
+        return False
 
     def _release(self, subscription: Subscription) -> None:
         held, subscription.held = subscription.held, None

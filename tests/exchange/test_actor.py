@@ -176,6 +176,19 @@ def test_an_order_is_found_by_cid_and_by_id_and_an_unknown_one_is_not_there(benc
     assert kinds(bench.ask(wire.AskOrder("BTCUSDT", "b", None))) == ["NoSuchOrder"]
 
 
+def test_finished_orders_leave_memory_and_stay_known(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.exchange.orders.FINISHED_LIMIT", 3)
+    for i in range(10):
+        bench.open(f"c{i}", BUY, "1", "90")
+        bench.cancel(f"c{i}")
+    assert len(bench.exchange.orders._by_number) == 3
+    (found,) = bench.ask(wire.AskOrder("BTCUSDT", "c0", None))
+    assert (found.cid, found.state) == ("c0", OrderState.Cancelled)
+    assert bench.ask(wire.AskOrder("BTCUSDT", "", found.id)) == [found]
+    assert line(bench.open("c0", BUY, "1", "90"), wire.Refusal).detail == "duplicate client order id"
+    assert line(bench.cancel("c0"), wire.Refusal).error is Error.OrderAlreadyCancelled
+
+
 def test_trades_are_fetched_from_a_time_on_in_pages(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "TRADES_SIZE", 4)
     bench.open("a", BUY, "10", "90")

@@ -144,6 +144,14 @@ def test_a_buy_holds_its_price_and_the_dearest_fee_and_gets_the_difference_back(
     assert balances(matching) == {"BTC": ("11", "11"), "USDT": ("99899.900", "99899.900")}
 
 
+def test_money_of_full_length_loses_no_digit() -> None:
+    matching = engine(usdt="99999999999999999999.000000000000000001", maker="0.00000001")
+    matching.open(request("a", BUY, "0.001", "9999999999999999.99"), NOW)
+    matching.trade("BTCUSDT", Decimal("9999999999999999.99"), Decimal("0.001"), SELL, NOW)
+    # Less a notional of 9999999999999.99999 and a fee of 99999.9999999999999.
+    assert matching.account.totals["USDT"] == Decimal("99999989999999899999.000010000000100001")
+
+
 def test_a_sell_holds_base_and_pays_its_fee_in_quote() -> None:
     matching = engine(taker="0.01")
     show(matching, BUY, ("100", "1"))
@@ -210,7 +218,8 @@ def test_the_end_of_the_day_expires_day_orders_only() -> None:
     matching.open(request("gtc", BUY, "1", "10"), NOW)
     assert matching.end_day(NOW) == 1
     assert [o.cid for o in matching.orders.open_orders()] == ["gtc"]
-    assert matching.orders.find("BTCUSDT", "day", None).state is OrderState.Expired  # type: ignore[union-attr]
+    ended = matching.orders.find("BTCUSDT", "day", None)
+    assert ended is not None and ended.state is OrderState.Expired
 
 
 # ------------------------------------------------------------------------------------------ whatever happens

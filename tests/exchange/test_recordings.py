@@ -1,4 +1,4 @@
-"""The recorded market: what it shows, what it trades, and what a bad file is told. Real files where they are."""
+"""The recorded market: what it shows, what it trades, what a bad file is told; the shared files too."""
 
 import gzip
 import os
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from actors.exchange import wire
+from pipeline.amounts import text
 from pipeline.deployment import ConfigError
 from pipeline.vocabulary import Side, TimeInForce
 from tests.exchange.bench import BUY, MS, SELL, START_NS, Bench, deployment
@@ -58,7 +59,7 @@ class Recorded(Bench):
         )
 
     def shown(self, side: Side) -> list[tuple[str, str]]:
-        return [(str(price), str(quantity)) for price, quantity in self.levels[side]]
+        return [(text(price), text(quantity)) for price, quantity in self.levels[side]]
 
 
 @pytest.fixture
@@ -152,7 +153,7 @@ def test_older_depth_does_not_undo_a_newer_best_price(path: Path) -> None:
 def test_quantities_and_prices_off_the_steps_are_rounded_away_from_us(path: Path) -> None:
     bench = Recorded(path, (0, ticker(1, "99.019", "1.0009", "101.011", "0.0009")))
     bench.wait(0)
-    assert bench.shown(BUY) == [("99.01", "1.000")]
+    assert bench.shown(BUY) == [("99.01", "1")]
     assert bench.shown(SELL) == []
 
 

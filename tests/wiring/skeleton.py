@@ -1,8 +1,10 @@
 """A deployment whose actors are a test's own: real sockets, real loop, nothing of orderwire's behaviour."""
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -44,6 +46,56 @@ class Idle(Actor):
         self.seen.append(("stop",))
 
 
+class Told(Idle):
+    """Does on start what a test tells it to, and notes all that it hears."""
+
+    def __init__(self, name: str, at_start: Callable[[Actor], None] | None = None) -> None:
+        super().__init__(name)
+        self.at_start = at_start
+        self.heard: list[tuple[str, bytes]] = []
+        self.unsent: list[tuple[str, list[bytes]]] = []
+        self.batches = 0
+
+    def on_start(self, now_ns: int, seed: int) -> None:
+        super().on_start(now_ns, seed)
+        if self.at_start is not None:
+            self.at_start(self)
+
+    def on_message(self, link: str, frame: bytes, now_ns: int) -> None:
+        self.heard.append((link, frame))
+
+    def on_unsent(self, link: str, frames: list[bytes], now_ns: int) -> None:
+        self.unsent.append((link, frames))
+
+    def on_batch_end(self, now_ns: int) -> None:
+        self.batches += 1
+
+
+class FakeJournal:
+    """Notes commits; fails the ones that a test wants to fail."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.failures = failures
+        self.commits = 0
+        self.ended: list[str] = []
+        self.due_ns: int | None = None
+
+    def commit(self, now_ns: int) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise sqlite3.OperationalError("disk I/O error")
+        self.commits += 1
+
+    def commit_due_ns(self) -> int | None:
+        return self.due_ns
+
+    def close(self) -> None:
+        self.ended.append("closed")
+
+    def abandon(self) -> None:
+        self.ended.append("abandoned")
+
+
 class Cast:
     """Who plays which actor: `made` has every actor that the host asked for, in order."""
 
@@ -75,8 +127,9 @@ def run(body: Callable[[], object], within_s: float = 50) -> None:
         runner.run(bounded())
 
 
-def host(here: Deployment, cast: Cast, said: list[str] | None = None, **more: object) -> Host:
-    return Host(here, "main", cast.make, say=(said if said is not None else []).append, **more)  # type: ignore[arg-type]
+def host(here: Deployment, cast: Cast, said: list[str] | None = None, **more: Any) -> Host:
+    make: Any = cast.make
+    return Host(here, "main", make, say=(said if said is not None else []).append, **more)
 
 
 async def until(condition: Callable[[], bool]) -> None:

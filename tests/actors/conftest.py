@@ -1,0 +1,38 @@
+"""A pipeline in memory for each test that asks for one; its promises are checked when the test is over."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.actors.pipeline import Desk, Pipeline
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Pipeline]]:
+    """Makes and starts pipelines (one folder each) on terms of the test's own."""
+    made: list[Pipeline] = []
+
+    def build(folder: str = "", **terms: Any) -> Pipeline:
+        made.append(Pipeline(tmp_path / (folder or f"desk{len(made)}"), **terms).start())
+        return made[-1]
+
+    yield build
+    for pipeline in made:
+        pipeline.close()
+        pipeline.check_promises()
+
+
+@pytest.fixture
+def desk(make: Callable[..., Pipeline]) -> Pipeline:
+    """A pipeline of one exchange, in step."""
+    pipeline = make()
+    pipeline.sync()
+    return pipeline
+
+
+@pytest.fixture
+def mm(desk: Pipeline) -> Desk:
+    """An engine at that desk."""
+    return desk.engine("mm")
