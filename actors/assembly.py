@@ -3,7 +3,6 @@
 The one place that knows which role is which class.
 """
 
-import time
 from collections.abc import Callable, Mapping
 
 from actors import executor, merger
@@ -15,6 +14,7 @@ from actors.merger import Merger
 from actors.reconnector import Reconnector
 from actors.router import Router
 from pipeline.actor import Actor
+from pipeline.clock import Clock
 from pipeline.deployment import Deployment
 from pipeline.host import Made
 from pipeline.journal import SqliteJournal
@@ -49,8 +49,4 @@ def _make(deployment: Deployment, name: str) -> Made:
 
 def _journal(deployment: Deployment, name: str, tables: Mapping[str, str]) -> SqliteJournal:
     path = deployment.state_dir / f"{name}.db"
-    return SqliteJournal(path, tables, deployment.durability, deployment.table, _birth_ns())
-
-
-def _birth_ns() -> int:
-    return time.time_ns()
+    return SqliteJournal(path, tables, deployment.durability, deployment.table, Clock().now_ns())

@@ -15,6 +15,7 @@ from actors.executor_state import Flight, Group, Record, Status
 from pipeline import client
 from pipeline.amounts import amount
 from pipeline.headers import Kind, RequestHeader
+from pipeline.identity import ADOPTED_PREFIX
 from pipeline.indexing import failure
 from pipeline.messages import (
     Answers,
@@ -74,11 +75,11 @@ class Cancels:
         """Send a cancel, let it wait for its open, or answer it when the order has ended."""
         executor, record = self._executor, flight.record
         if record is None:
-            executor.flights.call(
-                flight,
-                "cancel_order",
-                client.CancelOrder(executor.indexer.symbols[flight.instrument], flight.cid, None),
-            )
+            # An adopted order goes by the venue's own id.
+            adopted = flight.cid.startswith(ADOPTED_PREFIX)
+            id = flight.cid.removeprefix(ADOPTED_PREFIX) if adopted else None
+            symbol = executor.indexer.symbols[flight.instrument]
+            executor.flights.call(flight, "cancel_order", client.CancelOrder(symbol, flight.cid, id))
             return
         if record.order.state.finished:
             executor.flights.never_called(flight)
@@ -116,7 +117,8 @@ class Cancels:
             words = f"the client answered a cancel with a {type(value).__name__}"
             self._on_error(flight, client.ExecutionError(Error.Socket, words), evidence, now_ns)
         if record is not None:
-            if flight.answered and flight in record.flights:
+            left_to_the_stream = error is None and value is None and flight.group is not None
+            if flight.answered and flight in record.flights and not left_to_the_stream:
                 record.flights.remove(flight)
             self._executor.after_word(record, now_ns)
 
@@ -366,7 +368,7 @@ class Cancels:
         record = flight.record
         if record is not None and record.order.state is OrderState.Unknown:
             group.unknown += 1
-        elif why is None or why.error is Error.OrderAlreadyCancelled:
+        elif why is None or (record is not None and record.order.state is OrderState.Cancelled):
             group.cancelled += 1
         else:
             group.failed += 1

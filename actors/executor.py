@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from actors.cancels import Cancels
 from actors.desk import DeskActor
 from actors.executor_feed import ExecutorFeed
-from actors.executor_state import TABLES, ExecutorRows, Flight, Record, Status, new_order
+from actors.executor_state import TABLES, ExecutorRows, Flight, Record, Status, new_order, record_of
 from actors.flights import Flights
-from actors.gate import Gate
+from actors.gate import EVENTS_A_REQUEST, Gate
 from actors.unknowns import Unknowns
 from pipeline import client, headers
 from pipeline.actor import Journal, Outbox, Outcome
@@ -46,6 +46,7 @@ from pipeline.vocabulary import Error, Evidence, OrderState, Refusal
 
 __all__ = ["TABLES", "Executor"]
 
+ROOM_KEPT = 512  # stop reading requests while fewer events than this could still be kept
 
 class Executor(DeskActor):
     """Gate, journal, send, answer."""
@@ -76,6 +77,7 @@ class Executor(DeskActor):
         self.feed = ExecutorFeed(self)
         self.gate = Gate(self)
         self._sessions_changed: set[str] = set()
+        self._paused = False
         self._fresh = False
 
     # ------------------------------------------------------------------------------------ starting
@@ -87,7 +89,7 @@ class Executor(DeskActor):
         self.source = Source(
             self.outbox, number, self.journal.birth_id, edges.outbox_limit, edges.resend_after_ms
         )
-        kept = self.journal.range("outbox", 0, 2**62, edges.outbox_limit)
+        kept = self.journal.range("outbox", 0, 2**62, 2**31)  # all: the last one is where numbers go on
         acknowledged = int(self.rows.state("acknowledged") or 0)
         self.source.restore(
             [row for row in kept if row[0] > acknowledged], kept[-1][0] if kept else 0, now_ns
@@ -109,10 +111,13 @@ class Executor(DeskActor):
                 self._answer_restart(record, now_ns)
             elif record.order.state is OrderState.Unknown:
                 self.unknowns.begin(record, now_ns)
+            self.cancels.after_word(record, now_ns)  # a wish goes on
         for row in self.rows.unanswered():
             answers = Answers(*row[:3])
             if row[3] != Kind.OpenOrder:
                 self.cancels.answer_restart(answers, row, now_ns)
+            else:  # the stream had ended the order before its call came back
+                self._answer_restart(record_of(row), now_ns)
 
     def _answer_restart(self, record: Record, now_ns: int) -> None:
         timeout = failure(Error.Timeout, "the executor was restarted while the request was on its way")
@@ -193,8 +198,7 @@ class Executor(DeskActor):
         return True
 
     def _mark_session(self, header: RequestHeader) -> None:
-        session, rid = self.sessions.get(header.engine, (0, 0))
-        if header.session > session or header.rid > rid:
+        if (header.session, header.rid) > self.sessions.get(header.engine, (0, 0)):
             self.sessions[header.engine] = (header.session, header.rid)
             self._sessions_changed.add(header.engine)
 
@@ -258,6 +262,10 @@ class Executor(DeskActor):
         if error.error.rejected or error.sent == "no":
             failed = replace(record.order, state=OrderState.OpenFailed)
             self.take_word(record, failed, evidence, now_ns, why)
+        elif record.seen:
+            # The stream has shown it meanwhile: the call broke, the order is not in doubt.
+            self.answer_open(record, evidence, now_ns, why)
+            self.rows.save(record)
         elif not flight.answered:
             self.become_unknown(record, Evidence.SUSPECT, now_ns, why)
 
@@ -392,9 +400,19 @@ class Executor(DeskActor):
                 self.cancels.on_timeout(flight, now_ns)
             else:
                 self._on_open_timeout(flight, now_ns)
+        for flight in self.flights.take_given_up():
+            self._on_given_up(flight, now_ns)
         self.unknowns.on_deadline(now_ns)
         self.cancels.on_deadline(now_ns)
         self.feed.reader.on_deadline(now_ns)
+
+    def _on_given_up(self, flight: Flight, now_ns: int) -> None:
+        """A call was ended that never answered: what waited for it goes on."""
+        record = flight.record
+        if record is not None:
+            if flight in record.flights:
+                record.flights.remove(flight)
+            self.after_word(record, now_ns)
 
     def _on_open_timeout(self, flight: Flight, now_ns: int) -> None:
         record = flight.record
@@ -415,6 +433,12 @@ class Executor(DeskActor):
         self._sessions_changed.clear()
         self.feed.save()
         self.flights.tidy()
+        # Refusals are kept for the merger too: when it takes none, no more requests are read.
+        wanted = ROOM_KEPT + EVENTS_A_REQUEST * self.flights.count
+        full = self.source.room < min(wanted, self.deployment.edges.outbox_limit // 2)
+        if full != self._paused:
+            self._paused = full
+            self.outbox.pause("requests", full)
 
     def on_unsent(self, link: str, frames: list[bytes], now_ns: int) -> None:
         if link == "events":

@@ -151,7 +151,9 @@ class ExecutorFeed:
             if not isinstance(value, client.Order):
                 raise Unindexed(f"a {type(value).__name__} instead of an Order")
             said = self._executor.indexer.order(value)
-            if said.instrument != order.instrument or said.cid not in (order.cid, order.venue_cid):
+            # A venue that knows no client order ids answers without one.
+            known_by = ("", order.cid, order.venue_cid)
+            if said.instrument != order.instrument or value.cid not in known_by:
                 raise Unindexed(
                     f"order {said.cid[:64]!r} of {value.instrument[:40]!r} instead of {order.cid!r}"
                 )

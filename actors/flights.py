@@ -27,6 +27,7 @@ class Flights:
         self._calls: dict[int, Flight] = {}
         self._deadlines: deque[tuple[int, Flight]] = deque()
         self._lifetimes: deque[tuple[int, Flight]] = deque()
+        self._given_up: list[Flight] = []
 
     def token(self) -> int:
         self._token += 1
@@ -84,6 +85,12 @@ class Flights:
                 self._calls.pop(flight.token, None)
                 self._outbox.cancel(flight.token)
                 self._over(flight)
+                self._given_up.append(flight)
+
+    def take_given_up(self) -> list[Flight]:
+        """Flights whose calls `due` has ended since last asked."""
+        given_up, self._given_up = self._given_up, []
+        return given_up
 
     def next_deadline_ns(self) -> int | None:
         if not self._deadlines:

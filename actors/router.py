@@ -131,7 +131,7 @@ class Router(DeskActor):
             )
 
     def on_batch_end(self, now_ns: int) -> None:
-        full = self.source.room < _ROOM_KEPT
+        full = self.source.room < min(_ROOM_KEPT, self.deployment.edges.outbox_limit // 2)
         if full != self._paused:
             self._paused = full
             self.outbox.pause("requests", full)
@@ -139,12 +139,11 @@ class Router(DeskActor):
     def _on_feed(self, frame: bytes, now_ns: int) -> None:
         try:
             header = headers.read_feed(frame)
-        except HeaderError:
+            if header.kind == Kind.Heartbeat:
+                self.source.on_heartbeat(decode_as(Heartbeat, frame, headers.FEED_SIZE), now_ns)
+                self._feed_heard_ns = now_ns
+        except (HeaderError, BodyError):
             self.count("bad_feed_frames")
-            return
-        if header.kind == Kind.Heartbeat:
-            self.source.on_heartbeat(decode_as(Heartbeat, frame, headers.FEED_SIZE), now_ns)
-            self._feed_heard_ns = now_ns
 
     def next_deadline_ns(self) -> int | None:
         return self.source.next_deadline_ns()

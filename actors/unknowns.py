@@ -97,6 +97,7 @@ class Unknowns:
             if now_ns >= asked_ns + self._lifetime_ns:
                 self._executor.outbox.cancel(token)
                 del self._queries[token]
+                self._unasked.discard(record.order.cid)
                 self._again(record, now_ns)
         while self._due and self._due[0][0] <= now_ns and len(self._queries) < QUERIES_LIMIT:
             at_ns, cid = heappop(self._due)
@@ -167,6 +168,8 @@ class Unknowns:
         return next((order for order in orders if getattr(order, "cid", None) == wanted), None)
 
     def _on_not_there(self, record: Record, asked_ns: int, now_ns: int) -> None:
+        if record.order.cid not in self._records:
+            return  # it was heard of while the question was on its way
         over = record.open_flight is None or record.open_flight.over
         if self._validity_ms is None or not over:
             self._again(record, now_ns)

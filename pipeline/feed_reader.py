@@ -52,7 +52,8 @@ class FeedReader:
     ) -> None:
         self.feed_id, self.seq, self.exchange_seq = resume or (0, 0, 0)
         self.joined = False  # every frame up to `seq` was handled, and live ones follow
-        self._begun = False  # it was joined once, in this life
+        self._begun = False  # it was joined once since it last began
+        self._parted_at_ns = 0  # when it was last joined, if it is not
         self.heard_at_ns = 0  # the last heartbeat
         self.unwritable = False
         self.gaps = 0
@@ -108,20 +109,31 @@ class FeedReader:
     def stale(self, now_ns: int, feed_stale_ms: int) -> bool:
         """Whether the feed cannot be trusted to tell what happens: silent for too long, or not being kept.
 
-        A gap that is being replayed does not make it so: nothing is lost by it, only late.
+        A gap that is being replayed does not make it so, unless that takes as long: nothing is lost by it,
+        only late.
         """
-        return not self._begun or self.unwritable or now_ns - self.heard_at_ns > feed_stale_ms * 1_000_000
+        heard_at_ns = self.heard_at_ns if self.joined else min(self.heard_at_ns, self._parted_at_ns)
+        return not self._begun or self.unwritable or now_ns - heard_at_ns > feed_stale_ms * 1_000_000
 
     # ---------------------------------------------------------------------------------- joining and gaps
 
     def _begin(self, now_ns: int) -> None:
         """Ask for what is missing: the state if there is no number to go on from, else a replay."""
-        self.joined = False
+        if self.joined:
+            self.joined = False
+            self._parted_at_ns = now_ns
         self._parts = 0
         if self.feed_id:
             self._question(ReplayQuery(feed_id=self.feed_id, after=self.seq), Kind.ReplayQuery, now_ns)
         else:
             self._question(StateQuery(), Kind.StateQuery, now_ns)
+
+    def _start_over(self, feed_id: int, now_ns: int) -> None:
+        """What was read leads nowhere any more: begin again with the state as it is now."""
+        previous, self.feed_id, self.seq, self.exchange_seq = self.feed_id, 0, 0, 0
+        self._begun = False
+        self._listener.on_reset(feed_id, previous, now_ns)
+        self._begin(now_ns)
 
     def _question(self, body: Message, kind: Kind, now_ns: int) -> None:
         self._token += 1
@@ -139,13 +151,11 @@ class FeedReader:
         self.unwritable = heartbeat.unwritable
         if self._any_feed_id and self.seq <= heartbeat.last_seq:
             self.feed_id = header.feed_id
+        void = (self._any_feed_id or self.feed_id != 0) and header.feed_id != self.feed_id
         self._any_feed_id = False
-        if header.feed_id != self.feed_id and self.feed_id:
-            previous, self.feed_id = self.feed_id, 0
-            self.seq = self.exchange_seq = 0
-            self._asked_at_ns = None
-            self._listener.on_reset(header.feed_id, previous, now_ns)
-        if not self.joined:
+        if void:
+            self._start_over(header.feed_id, now_ns)
+        elif not self.joined:
             if self._asked_at_ns is None:
                 self._begin(now_ns)
         elif self._behind(heartbeat):
@@ -167,12 +177,20 @@ class FeedReader:
         else:
             number, last = header.exchange_seq, self.exchange_seq
         if number == last + 1:
-            self.seq, self.exchange_seq = header.seq, header.exchange_seq
-            self._listener.on_event(header, frame, now_ns)
+            self._take(header, frame, now_ns)
         elif number > last:
             self.gaps += 1
             self._held.append((header, frame))
             self._begin(now_ns)
+
+    def _take(self, header: FeedHeader, frame: bytes, now_ns: int) -> None:
+        self.seq, self.exchange_seq = header.seq, header.exchange_seq
+        self._listener.on_event(header, frame, now_ns)
+
+    def _follows(self, header: FeedHeader) -> bool:
+        if self._exchange is None:
+            return header.seq == self.seq + 1
+        return header.exchange_seq == self.exchange_seq + 1
 
     def _join(self, now_ns: int) -> None:
         """The replay is through: go on with what arrived meanwhile (a gap in it begins another replay)."""
@@ -187,18 +205,17 @@ class FeedReader:
     def _on_replay(self, chunk: ReplayChunk, now_ns: int) -> None:
         if chunk.feed_id != self.feed_id or chunk.after != self.seq:
             return
-        if chunk.oldest > self.seq + 1:
-            # What we missed is no longer kept: begin again with the state as it is now.
-            previous, self.feed_id, self.seq, self.exchange_seq = self.feed_id, 0, 0, 0
-            self._listener.on_reset(chunk.feed_id, previous, now_ns)
-            self._begin(now_ns)
+        if chunk.oldest > self.seq + 1 or chunk.last < self.seq:
+            # What we missed is no longer kept, or our number was never given.
+            self._start_over(chunk.feed_id, now_ns)
             return
         for frame in chunk.frames:
             header = headers.read_feed(frame)
-            self.exchange_seq = header.exchange_seq
-            self.seq = header.seq
+            if not self._follows(header):
+                self._start_over(chunk.feed_id, now_ns)
+                return
             self.replayed += 1
-            self._listener.on_event(header, frame, now_ns)
+            self._take(header, frame, now_ns)
         self.seq = max(self.seq, chunk.through)
         self._asked_at_ns = None
         if self.seq < chunk.last:

@@ -64,7 +64,7 @@ class Source:
     def on_heartbeat(self, heartbeat: Heartbeat, now_ns: int) -> int:
         """Drop what the merger has committed. Returns the number up to which that is now so."""
         for mark in heartbeat.acknowledged:
-            if mark.source == self.id and mark.number > self.acknowledged:
+            if mark.source == self.id and mark.epoch == self.epoch and mark.number > self.acknowledged:
                 self.acknowledged = mark.number
                 while self._kept and self._kept[0][0] <= mark.number:
                     self._kept.popleft()

@@ -5,6 +5,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from pipeline.amounts import amount, parse
 from pipeline.checks import DETAIL_LIMIT, TAG_LIMIT, check_identity, check_request
@@ -71,26 +72,26 @@ def test_a_good_open_passes():
 
 @pytest.mark.parametrize("engine", ["", "e" * 25, "a b", "a\n", "a\0b"])
 def test_an_engine_name_outside_the_grammar_is_refused(engine):
-    refusal, words = check(header=HEADER._replace(engine=engine))
+    refusal, words = check(header=structs.replace(HEADER, engine=engine))
     assert refusal is Refusal.InvalidRequest
     assert words.startswith("engine: ")
-    assert check_identity(HEADER._replace(engine=engine)) == words
+    assert check_identity(structs.replace(HEADER, engine=engine)) == words
 
 
 @pytest.mark.parametrize("field", ["session", "rid"])
 def test_sessions_and_requests_count_from_one_to_what_a_journal_holds(field):
     for bad in (0, 2**63, 2**64 - 1):
-        assert check(CancelAll(CancelScope.ALL), HEADER._replace(**{field: bad}))[1].startswith(
+        assert check(CancelAll(CancelScope.ALL), structs.replace(HEADER, **{field: bad}))[1].startswith(
             f"{field}: {bad} must"
         )
     for good in (1, 2**63 - 1):
-        assert check(header=HEADER._replace(**{field: good})) is None
-        assert check_identity(HEADER._replace(**{field: good})) is None
+        assert check(header=structs.replace(HEADER, **{field: good})) is None
+        assert check_identity(structs.replace(HEADER, **{field: good})) is None
 
 
 def test_an_expiry_that_no_clock_will_reach_is_refused():
-    assert check(header=HEADER._replace(expires_at_ns=2**63))[1].startswith("expires_at_ns: ")
-    assert check(header=HEADER._replace(expires_at_ns=0)) is None, "whether it is too late is the executor's"
+    assert check(header=structs.replace(HEADER, expires_at_ns=2**63))[1].startswith("expires_at_ns: ")
+    assert check(header=structs.replace(HEADER, expires_at_ns=0)) is None, "whether it is too late is the executor's"
 
 
 # ------------------------------------------------------------------------------------------ names
@@ -237,7 +238,7 @@ def test_a_limit_order_is_worth_its_minimum():
 
 @given(messages_of(OpenOrder) | messages_of(CancelOrder) | messages_of(CancelAll), st.integers(0, 2**64 - 1))
 def test_anything_that_can_be_decoded_is_accepted_or_refused_in_short_printable_words(body, session):
-    verdict = check_request(EXCHANGE, HEADER._replace(session=session), body)
+    verdict = check_request(EXCHANGE, structs.replace(HEADER, session=session), body)
     if verdict is not None:
         refusal, words = verdict
         assert refusal in (Refusal.InvalidRequest, Refusal.UnknownInstrument, Refusal.Unsupported)

@@ -334,12 +334,6 @@ def test_a_frame_without_a_body_is_refused(length):
         codec.read_request_body(Kind.OpenOrder, bytes(length))
 
 
-def test_an_order_alone_comes_back():
-    assert codec.decode_order(encode(ORDER)) == ORDER
-    with pytest.raises(BodyError):
-        codec.decode_order(encode(ORDER)[:-1])
-
-
 def test_a_plain_decimal_that_slipped_in_is_never_misread():
     # The types forbid it. Were it to happen, a reader gets the value or an error, not another value.
     assert read(BalanceSnapshot, encode(holding(parse("1.5") + parse("1.5")))) == holding(parse("3"))

@@ -1,10 +1,10 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.order_words import order, words
 
 from pipeline.lifecycle import ACTIVE, FINISHED, MOVES, REPORTED, Verdict, judge, merge
 from pipeline.vocabulary import Evidence, OrderState, Pending
+from tests.order_words import order, words
 
 S = OrderState
 SETTLING = [evidence for evidence in Evidence if evidence.settles]
@@ -12,7 +12,7 @@ NOT_SETTLING = [evidence for evidence in Evidence if not evidence.settles]
 
 
 def test_every_state_is_active_or_finished_and_has_its_moves():
-    assert ACTIVE | FINISHED == set(OrderState) and not ACTIVE & FINISHED
+    assert set(OrderState) == ACTIVE | FINISHED and not ACTIVE & FINISHED
     assert set(MOVES) == set(OrderState)
     assert {state for state in OrderState if state.finished} == FINISHED
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pipeline.amounts import parse
 from pipeline.codec import CLASSES
@@ -70,7 +71,7 @@ EVENTS = [cls for cls in CLASSES.values() if issubclass(cls, Event)]
 
 
 def described(event, **place):
-    return describe(DEPLOYMENT, event, PLACE._replace(**place))
+    return describe(DEPLOYMENT, event, replace(PLACE, **place))
 
 
 def test_an_order_is_told_in_names_and_its_outcome_stands_at_the_top():

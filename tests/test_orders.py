@@ -1,10 +1,10 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.order_words import EVIDENCE, order, orders
 
 from pipeline.lifecycle import Verdict
 from pipeline.orders import Known, OrderTable
 from pipeline.vocabulary import Evidence, OrderState
+from tests.order_words import EVIDENCE, order, orders
 
 S = OrderState
 KEY = (0, "c-1")

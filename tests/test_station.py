@@ -216,6 +216,32 @@ def test_two_way_links_under_load_lose_no_read_edge(tmp_path, transport):
     run(body)
 
 
+def test_while_a_burst_is_published_no_inbox_is_read(tmp_path):
+    class Bursting(Told):
+        def on_message(self, link, frame, now_ns):
+            super().on_message(link, frame, now_ns)
+            waiting.append(len(running.station("merger").outflow._publishers["feed"].left))
+            for number in range(500):
+                self.outbox.send("feed", b"%d" % number)
+
+    here = deployment(tmp_path, feed_hwm=100, batch_limit=5)
+    cast = Cast(merger=Bursting)
+    waiting = []
+    running = host(here, cast)
+
+    async def body():
+        async with running:
+            events = Link("e", "push", "merger", "events", False, 100, 1000)
+            engine = running.attach("mm", [events], lambda *_: None)
+            for _ in range(20):
+                engine.send("e", b"burst")
+            await until(lambda: len(waiting) == 20)
+            # A batch is handled whole: its own frames are not out yet, those of the batch before it all are.
+            assert waiting == [0] * 20
+
+    run(body)
+
+
 def test_a_burst_beyond_the_feeds_mark_is_delivered_whole(tmp_path):
     class Bursting(Told):
         def on_message(self, link, frame, now_ns):

@@ -138,9 +138,9 @@ async def cancel_order(
     check_cancel(deployment, cid, exchange)
     longest_s = max(patience_s(each) for each in deployment.exchanges)
     try:
-        async with Engine(deployment, engine_name) as engine:
+        # Everything: the order is most likely another engine's.
+        async with Engine(deployment, engine_name, everything=True) as engine:
             engine.cancel(cid, exchange)
-            # Another engine's order: its events are not this engine's own, the answer is.
             watch = Watch(engine, as_json, cid, None)
             return await watch.outcome(longest_s if wait_s is None else wait_s, "answered")
     except EngineError as error:

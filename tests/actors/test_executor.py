@@ -7,7 +7,6 @@ import pytest
 from pipeline.client import ExecutionError
 from pipeline.messages import OrderSnapshot, Refused
 from pipeline.vocabulary import Error, Evidence, OrderState, Refusal
-
 from tests.actors.pipeline import MS, open_body, order
 
 

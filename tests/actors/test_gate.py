@@ -3,11 +3,10 @@
 import pytest
 
 from pipeline import headers
+from pipeline.client import AccountSnapshot, ExecutionError
 from pipeline.control import Halt, Resume
-from pipeline.client import ExecutionError
-from pipeline.messages import CancelOrder, Halted, Refused, Resumed
+from pipeline.messages import CancelAll, CancelOrder, Halted, Refused, Resumed
 from pipeline.vocabulary import CancelScope, Error, Refusal
-
 from tests.actors.pipeline import MS, cancelled, open_body, order
 
 
@@ -35,7 +34,7 @@ def test_a_lost_stream_refuses_opens_until_the_next_is_in_step(desk, mm):
     desk.stream().answer()
     mm.open()
     assert refusal(desk, mm.rid) is Refusal.NotReady, "subscribed is not in step"
-    desk.call("account_snapshot").answer(None or _empty())
+    desk.call("account_snapshot").answer(AccountSnapshot())
     desk.call("fetch_trades").answer(([], True))
     mm.open()
     assert desk.waiting("open_order")
@@ -142,6 +141,7 @@ def test_an_explicit_cid_stays_used_after_a_restart(desk):
     desk.request(open_body("mine"), rid=1)
     desk.call("open_order").answer(order("mine", filled="1"))
     desk.restart("executor.alpha")
+    desk.advance(250)
     desk.request(open_body("mine"), rid=2)
     assert refusal(desk, 2) is Refusal.DuplicateCid
 
@@ -214,8 +214,6 @@ def test_a_cancel_is_tried_whatever_refuses_opens(make):
 
 
 def test_a_cancel_all_that_came_too_late_is_refused(desk, mm):
-    from pipeline.messages import CancelAll
-
     desk.request(CancelAll(CancelScope.ALL), rid=1, engine="cli", expires_ms=0)
     assert refusal(desk, 1, engine="cli") is Refusal.TooLate
 
@@ -226,9 +224,3 @@ def test_a_header_of_another_attempt_is_the_same_request(desk):
     assert len(desk.waiting("open_order")) == 1
     assert desk.events(Refused) == []
     assert desk.now_ns % MS == 0
-
-
-def _empty():
-    from pipeline.client import AccountSnapshot
-
-    return AccountSnapshot()
