@@ -6,7 +6,7 @@ last one.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from msgspec.structs import replace
@@ -17,9 +17,10 @@ from pipeline.amounts import parse, text
 from pipeline.codec import KINDS, decode, encode
 from pipeline.control import PlacedBalance, PlacedOrder, StateChunk
 from pipeline.identity import GENERATED_PREFIX, engine_of, rid_of
-from pipeline.lifecycle import Verdict
+from pipeline.lifecycle import REPORTED, Verdict
 from pipeline.messages import (
     AccountSnapshot,
+    ActorStarted,
     Answers,
     Balance,
     BalanceSnapshot,
@@ -36,11 +37,13 @@ from pipeline.messages import (
 )
 from pipeline.orders import Key, Known, OrderTable
 from pipeline.rids import AnsweredRids
+from pipeline.vocabulary import OrderState
 
 RECENT_TRADES = 8_192  # ids kept in memory; older ones are looked up
 SESSIONS_LIMIT = 1_024
 CHUNK_ENTRIES = 2_000  # orders or balances in one part of a state snapshot
 PARTS_LIMIT = 1_000
+RECONNECTOR = "reconnector."
 
 TradeKey = tuple[int, int, int, str]
 Admitted = tuple[int, bytes]  # kind and body, to be numbered and published
@@ -64,15 +67,19 @@ class Admission:
         self._trades: OrderedDict[TradeKey, None] = OrderedDict()
         self._parts: dict[int, list[AccountSnapshot]] = {}
 
-    def restore(self) -> None:
-        """Take up what the journal holds: active orders, balances."""
+    def restore(self, reset: bool) -> None:
+        """Take up what the journal holds: active orders, balances. `reset`: the feed's numbers begin again,
+        and those of the orders' last words mean nothing any more.
+        """
         for row in self._journal.find("orders", "state < 8"):
-            order = _order_of(row)
-            self.orders.restore((row[0], order.cid), Known(order, row[4]))
+            order, word = _order_of(row), 0 if reset else row[4]
+            self.orders.restore((row[0], order.cid), Known(order, word))
+            if reset:
+                self._journal.put("orders", (*row[:4], 0, 0, *row[6:]))
         for exchange, asset, total, free, at_ns in self._journal.find("balances", "1"):
             self.balances[exchange, asset] = Balance(asset, parse(total), parse(free), at_ns)
 
-    def admit(self, exchange: int, event: Event, kind: int, body: bytes) -> list[Admitted]:
+    def admit(self, exchange: int, event: Event, kind: int, body: bytes) -> Iterable[Admitted]:
         """What of an event goes on the feed, in order: itself, itself amended, or nothing.
 
         `kind` and `body` are the event as it came, so that what is not amended is not written again.
@@ -101,7 +108,12 @@ class Admission:
     ) -> list[Admitted]:
         said = event.order
         if said is None:
-            return [(kind, body)]
+            assert isinstance(event, OrderCancelled)
+            known = self.orders.known((exchange, event.cid)) if event.evidence in REPORTED else None
+            if known is None:
+                return [(kind, body)]
+            # A stream that tells of a cancel knows the cid; what was ordered the table knows.
+            said = replace(known.order, state=OrderState.Cancelled)
         verdict, order = self._weigh(exchange, said, event)
         if verdict is not Verdict.NEWS and event.answers is None:
             self._count("stale_orders" if verdict is Verdict.STALE else "unchanged_orders")
@@ -170,7 +182,9 @@ class Admission:
             self._trades.popitem(last=False)
         self._journal.put("trades", (*key, self.state.seq + 1, event.exchange_at_ns))
         marks = self.state.exchanges[exchange]
-        marks.last_trade_at_ns = max(marks.last_trade_at_ns, event.exchange_at_ns)
+        marks.newest_trade_at_ns = max(marks.newest_trade_at_ns, event.exchange_at_ns)
+        if marks.synced:
+            marks.last_trade_at_ns = max(marks.last_trade_at_ns, marks.newest_trade_at_ns)
         return [(kind, body)]
 
     def _on_balance(
@@ -189,9 +203,10 @@ class Admission:
         self.balances[key] = balance
         row = (*key, text(balance.total), text(balance.free), balance.exchange_at_ns)
         self._journal.put("balances", row)
-        return True
+        # The same amounts at a later time are nothing new to tell.
+        return held is None or (held.total, held.free) != (balance.total, balance.free)
 
-    def _on_part(self, exchange: int, event: AccountSnapshot, kind: int) -> list[Admitted]:
+    def _on_part(self, exchange: int, event: AccountSnapshot, kind: int) -> Iterable[Admitted]:
         """A snapshot is in force at its last part: until then nobody sees any of it."""
         held = self._parts.setdefault(exchange, [])
         if event.part == 1 or (held and held[0].generation != event.generation):
@@ -204,7 +219,8 @@ class Admission:
         if event.part < event.parts:
             return []
         del self._parts[exchange]
-        return [(kind, encode(self._weigh_part(exchange, part))) for part in held]
+        # One after the other: a part's words get the number under which it is published.
+        return ((kind, encode(self._weigh_part(exchange, part))) for part in held)
 
     def holds(self, exchange: int) -> bool:
         """Whether parts of a snapshot of that exchange wait for the last."""
@@ -230,10 +246,15 @@ class Admission:
         marks = self.state.exchanges[exchange]
         if isinstance(event, Reconnecting):
             marks.synced = False
+            self._parts.pop(exchange, None)
         elif isinstance(event, Subscribed):
             marks.generation, marks.synced = event.generation, False
+            self._parts.pop(exchange, None)
         elif isinstance(event, Synced):
             marks.synced = True
+            marks.last_trade_at_ns = max(marks.last_trade_at_ns, marks.newest_trade_at_ns)
+        elif isinstance(event, ActorStarted) and event.actor.startswith(RECONNECTOR):
+            marks.synced = False  # what its last life had connected is gone
         elif isinstance(event, Halted):
             marks.halted = True
         elif isinstance(event, Resumed):
@@ -248,9 +269,8 @@ class Admission:
             row = self._journal.get("answered", key)
             rids = self._answered[key] = AnsweredRids(row[2] if row else "")
             if len(self._answered) > SESSIONS_LIMIT:
-                old, _ = self._answered.popitem(last=False)
                 self.save()
-                self._answered_changed.discard(old)
+                self._answered.popitem(last=False)
         self._answered_changed.add(key)
         return rids.add(answers.rid)
 

@@ -167,6 +167,7 @@ class Cancels:
     ) -> None:
         """The exchange's word that an order has ended: it answers this cancel, or is told by itself."""
         changed = self._executor.feed.weigh(record, said, evidence)
+        record.told_at_ns = now_ns
         if flight.answered and changed:
             self._executor.say(
                 OrderSnapshot(

@@ -25,6 +25,9 @@ class DeskActor(Actor):
     def count(self, what: str, by: int = 1) -> None:
         self.counters[what] = self.counters.get(what, 0) + by
 
+    def on_dropped(self, link: str, count: int) -> None:
+        self.count(f"dropped_{link}", count)
+
     def on_question(self, link: str, peer: bytes, frame: bytes, now_ns: int) -> None:
         try:
             header = headers.read_control(frame)

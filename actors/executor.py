@@ -9,16 +9,18 @@ import zlib
 
 from msgspec.structs import replace
 
+from actors.brake import Brake
 from actors.cancels import Cancels
 from actors.desk import DeskActor
 from actors.executor_feed import ExecutorFeed
 from actors.executor_state import TABLES, ExecutorRows, Flight, Record, Status, new_order, record_of
 from actors.flights import Flights
 from actors.gate import EVENTS_A_REQUEST, Gate
+from actors.order_check import OrderCheck
 from actors.unknowns import Unknowns
 from pipeline import client, headers
 from pipeline.actor import Journal, Outbox, Outcome
-from pipeline.checks import check_identity
+from pipeline.checks import Verdict, check_header, check_identity, check_named
 from pipeline.client import Capability
 from pipeline.codec import BodyError, read_request_body
 from pipeline.control import Done, Failed, Halt, Resolve, Resume
@@ -38,8 +40,10 @@ from pipeline.messages import (
     Order,
     OrderSnapshot,
     Refused,
+    Request,
     Resumed,
 )
+from pipeline.naming import printable
 from pipeline.source import Source
 from pipeline.topology import role, source_id
 from pipeline.vocabulary import Error, Evidence, OrderState, Refusal
@@ -72,9 +76,11 @@ class Executor(DeskActor):
         self.capabilities = capabilities
         self.source = Source(self.outbox, 0, 0, 1, 1)
         self.flights = Flights(self.exchange.timing, self.outbox)
+        self.brake = Brake()
         self.unknowns = Unknowns(self, request_validity_ms)
         self.cancels = Cancels(self)
         self.feed = ExecutorFeed(self)
+        self.check = OrderCheck(self)
         self.gate = Gate(self)
         self._sessions_changed: set[str] = set()
         self._paused = False
@@ -100,6 +106,7 @@ class Executor(DeskActor):
         self.feed.begin(now_ns)
         self.say(ActorStarted(actor=self.name, epoch=now_ns, received_at_ns=now_ns), now_ns)
         self._recover(now_ns)
+        self.check.begin(now_ns)
 
     def _recover(self, now_ns: int) -> None:
         """Take up active orders; what may have left and has no answer is Unknown, and its request timed
@@ -159,10 +166,9 @@ class Executor(DeskActor):
         digest = zlib.crc32(frame[REQUEST_SIZE:])
         if self._is_known(header, digest, now_ns):
             return
-        try:
-            body = read_request_body(header.kind, frame)
-        except BodyError as error:
-            self._refuse(header, Refusal.InvalidRequest, f"body: {error}", "", digest, now_ns)
+        body = self._read(header, frame)
+        if isinstance(body, tuple):
+            self._refuse(header, *body, "", digest, now_ns)
             return
         session, _ = self.sessions.get(header.engine, (0, 0))
         cid = getattr(body, "cid", "")
@@ -181,6 +187,21 @@ class Executor(DeskActor):
             self.cancels.on_cancel(header, body, digest, now_ns)
         elif isinstance(body, CancelAll):
             self.cancels.on_cancel_all(header, body, digest, now_ns)
+
+    def _read(self, header: RequestHeader, frame: bytes) -> Request | Verdict:
+        """The body, or why not. The router has looked already, but it is not the only way in."""
+        verdict = check_header(self.deployment, header)
+        if verdict is None and header.exchange != self.exchange.index:
+            words = f"exchange: {header.exchange} must be {self.exchange.index}, which is {self.exchange.name}"
+            return Refusal.UnknownExchange, words
+        if verdict is not None:
+            return verdict
+        try:
+            body = read_request_body(header.kind, frame)
+        except BodyError as error:
+            return Refusal.InvalidRequest, f"body: {error}"
+        verdict = None if isinstance(body, CancelAll) else check_named(self.exchange, header, body)
+        return body if verdict is None else verdict
 
     def _is_known(self, header: RequestHeader, digest: int, now_ns: int) -> bool:
         """Whether this request was here before: then its answer is on the feed, or will be."""
@@ -298,6 +319,7 @@ class Executor(DeskActor):
     ) -> bool:
         """What the exchange said to this executor about an order: weigh it, tell it, answer with it."""
         changed = self.feed.weigh(record, said, evidence)
+        record.told_at_ns = now_ns
         if not record.answered:
             self.answer_open(record, evidence, now_ns, why, exchange_at_ns)
         elif changed:
@@ -375,9 +397,12 @@ class Executor(DeskActor):
 
     def on_call_done(self, token: int, outcome: Outcome, now_ns: int) -> None:
         value, error = outcome
+        if error is not None or self.brake.pause_ns:
+            self.brake.hear(error, now_ns)
         flight = self.flights.landed(token)
         if flight is None:
-            self.unknowns.on_answer(token, value, error, now_ns)
+            if not self.check.on_answer(token, value, error, now_ns):
+                self.unknowns.on_answer(token, value, error, now_ns)
         elif flight.cancel:
             self.cancels.on_done(flight, value, error, now_ns)
         else:
@@ -389,6 +414,7 @@ class Executor(DeskActor):
             self.flights.next_deadline_ns(),
             self.unknowns.next_deadline_ns(),
             self.cancels.next_deadline_ns(),
+            self.check.next_deadline_ns(),
             self.feed.reader.next_deadline_ns(),
         )
         return min((time for time in times if time is not None), default=None)
@@ -404,6 +430,7 @@ class Executor(DeskActor):
             self._on_given_up(flight, now_ns)
         self.unknowns.on_deadline(now_ns)
         self.cancels.on_deadline(now_ns)
+        self.check.on_deadline(now_ns)
         self.feed.reader.on_deadline(now_ns)
 
     def _on_given_up(self, flight: Flight, now_ns: int) -> None:
@@ -452,12 +479,14 @@ class Executor(DeskActor):
         if isinstance(body, Halt):
             self.halted = True
             self.rows.set_state("halted", "yes")
-            self.say(Halted(by=body.by, because=body.because, received_at_ns=now_ns), now_ns)
+            by, because = printable(body.by), printable(body.because)
+            self.say(Halted(by=by, because=because, received_at_ns=now_ns), now_ns)
             return Done(detail=f"{self.exchange.name} is halted: opens are refused, cancels pass")
         if isinstance(body, Resume):
             self.halted = False
             self.rows.set_state("halted", "no")
-            self.say(Resumed(by=body.by, because=body.because, received_at_ns=now_ns), now_ns)
+            by, because = printable(body.by), printable(body.because)
+            self.say(Resumed(by=by, because=because, received_at_ns=now_ns), now_ns)
             return Done(detail=f"{self.exchange.name} takes opens again")
         if isinstance(body, Resolve):
             return self.unknowns.resolve(body, now_ns)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from actors.executor_state import Record
+from actors.executor_state import SHOWN_OPEN, Record
 from pipeline import client
 from pipeline.actor import Outbox
 from pipeline.codec import BodyError, read_feed_body
@@ -20,8 +20,10 @@ from pipeline.indexing import Unindexed, failure
 from pipeline.lifecycle import Verdict, judge
 from pipeline.messages import (
     AccountSnapshot,
+    ActorStarted,
     Heartbeat,
     Order,
+    OrderCancelled,
     OrderSnapshot,
     Reconnecting,
     Subscribed,
@@ -31,8 +33,6 @@ from pipeline.vocabulary import Error, Evidence, OrderState, Role
 
 if TYPE_CHECKING:
     from actors.executor import Executor
-
-_SHOWN_OPEN = (OrderState.Open, OrderState.CancelInFlight)
 
 
 class ExecutorFeed:
@@ -45,7 +45,9 @@ class ExecutorFeed:
         self.reader = self._reader(None)
         self.synced = False
         self.last_unindexed = ""
+        self.words = 0  # of the exchange, heard in this life
         self._fence = 0
+        self._fence_at_ns = 0
         self._shown: set[str] = set()
         self._moved = False
 
@@ -87,15 +89,17 @@ class ExecutorFeed:
         except BodyError:
             self._executor.count("bad_feed_frames")
             return
-        if isinstance(event, OrderSnapshot):
-            self._on_order(event.order, event.evidence, now_ns)
+        if isinstance(event, (OrderSnapshot, OrderCancelled)):
+            if event.order is not None:
+                self._on_order(event.order, event.evidence, now_ns)
         elif isinstance(event, AccountSnapshot):
             self._on_snapshot(event, now_ns)
         elif isinstance(event, Subscribed):
-            self._fence, self.synced = header.exchange_seq, False
+            self._fence, self._fence_at_ns = header.exchange_seq, event.received_at_ns
+            self.synced = False
         elif isinstance(event, Synced):
             self.synced = True
-        elif isinstance(event, Reconnecting):
+        elif isinstance(event, (Reconnecting, ActorStarted)):
             self.synced = False
 
     def on_heartbeat(self, heartbeat: Heartbeat, now_ns: int) -> None:
@@ -136,6 +140,8 @@ class ExecutorFeed:
         """Take a word into an order's record; whether that changed it."""
         if evidence.settles:
             record.word = self.read
+            self.words += 1
+            record.heard = self.words
             record.seen = record.seen or said.state is not OrderState.OpenFailed
         verdict, order = judge(record.order, said, evidence)
         if verdict is not Verdict.NEWS:
@@ -178,9 +184,10 @@ class ExecutorFeed:
         executor = self._executor
         why = failure(Error.OrderNotFound, "not among the open orders of the account snapshot")
         for record in list(executor.orders.values()):
-            shown_open = record.order.state in _SHOWN_OPEN and record.word < self._fence
-            in_flight = record.open_flight is not None and not record.open_flight.over
-            if shown_open and not in_flight and record.order.cid not in self._shown:
+            # What a call told us since the subscription is newer than the fence, wherever we had read to.
+            older = record.word < self._fence and record.told_at_ns <= self._fence_at_ns
+            shown_open = record.order.state in SHOWN_OPEN and older
+            if shown_open and not record.in_flight and record.order.cid not in self._shown:
                 executor.count("suspect_orders")
                 executor.become_unknown(record, Evidence.SUSPECT, now_ns, why)
         self._shown.clear()

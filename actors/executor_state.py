@@ -30,6 +30,7 @@ TABLES: Final = {
 }
 _EXPLICIT: Final = "cid = ? AND kind = 1 AND substr(cid, 1, 3) <> 'ow.'"
 OPEN: Final = 1
+SHOWN_OPEN: Final = (OrderState.Open, OrderState.CancelInFlight)
 
 
 class Status(IntEnum):
@@ -69,6 +70,8 @@ class Record(Struct, eq=False):
     answered: bool = False
     wish: bool = False  # somebody wants it cancelled
     word: int = 0  # the feed number read when the exchange last spoke of it
+    told_at_ns: int = 0  # when a call last told us something of it
+    heard: int = 0  # the executor's count of words when the exchange last spoke of it
     seen: bool = False  # the exchange has acknowledged it once
     open_flight: Flight | None = None
     flights: list[Flight] = []  # cancels not yet both over and answered
@@ -79,6 +82,12 @@ class Record(Struct, eq=False):
     stuck_told: bool = False
     cancel_at_ns: int = 0  # when a wish is to be sent again
     cancel_pause_ns: int = 0
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether a call about it is on its way: then no list of open orders judges it."""
+        open_flight = self.open_flight
+        return (open_flight is not None and not open_flight.over) or any(not f.over for f in self.flights)
 
 
 class Group(Struct, eq=False):

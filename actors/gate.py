@@ -33,6 +33,10 @@ class Gate:
         not_ready = self.not_ready(now_ns)
         if not_ready:
             return Refusal.NotReady, not_ready
+        braked_ns = executor.brake.until_ns - now_ns
+        if braked_ns > 0:
+            words = f"{executor.exchange.name} said RateLimit: it is left to cancels for {braked_ns // _MILLI} ms"
+            return Refusal.RateLimit, words
         limit_ns = executor.exchange.timing.expires_limit_ms * _MILLI
         if header.expires_at_ns <= now_ns:
             return Refusal.TooLate, f"expired {(now_ns - header.expires_at_ns) // _MILLI} ms ago"

@@ -10,9 +10,10 @@ from actors.merger_state import TABLES, FeedState
 from pipeline import headers
 from pipeline.actor import Journal, Outbox, Outcome
 from pipeline.codec import KINDS, BodyError, encode, read_source_body
-from pipeline.control import ReplayChunk, ReplayQuery, StateQuery
+from pipeline.control import Failed, ReplayChunk, ReplayQuery, StateQuery
 from pipeline.deployment import Deployment
 from pipeline.headers import SOURCE_SIZE, ControlHeader, HeaderError, Kind
+from pipeline.identity import COUNT_LIMIT
 from pipeline.messages import (
     ARRAY_LIMIT,
     NO_EXCHANGE,
@@ -24,6 +25,7 @@ from pipeline.messages import (
     Message,
     SourceMark,
 )
+from pipeline.topology import source_id
 from pipeline.vocabulary import Role
 
 __all__ = ["TABLES", "Merger"]
@@ -43,14 +45,15 @@ class Merger(DeskActor):
         self.admission = Admission(self.state, journal, deployment.edges.tombstone_limit, self.count)
         self._heartbeat_due_ns = 0
         self._fresh = False  # something was appended since the last heartbeat
-        self._replays: dict[int, tuple[bytes, ControlHeader, ReplayQuery]] = {}
+        self._replays: dict[int, tuple[str, bytes, ControlHeader, ReplayQuery]] = {}
         self._token = 0
         self._pruned_to = 0
+        self._known_sources = {source_id(deployment, actor) for actor in deployment.actors}
 
     def on_start(self, now_ns: int, seed: int) -> None:
         self.epoch = now_ns
         previous = self.state.begin(now_ns, self.journal.tail_lost)
-        self.admission.restore()
+        self.admission.restore(previous is not None)
         if previous is not None:
             self._append(
                 NO_EXCHANGE, Role.MERGER, FeedReset(previous_feed_id=previous, reason="the tail may be lost")
@@ -68,11 +71,17 @@ class Merger(DeskActor):
         except HeaderError:
             self.count("bad_source_frames")
             return
+        known = header.exchange in self.state.exchanges and header.source in self._known_sources
+        if not known or max(header.epoch, header.number) > COUNT_LIMIT:
+            self.count("bad_source_frames")
+            return
         if not self.state.sources.is_next(header.source, header.epoch, header.number):
             self.count("repeated_frames")
             return
         try:
             event = read_source_body(header.kind, frame)
+            if not isinstance(event, Event):
+                raise BodyError(f"kind {header.kind} is no event")
         except BodyError:
             # Ours or not, it has a number that its source waits on; a body nobody can read is
             # counted, not waited for.
@@ -82,7 +91,7 @@ class Merger(DeskActor):
         self.state.now_ns = now_ns
         for kind, body in self.admission.admit(exchange, event, header.kind, frame[SOURCE_SIZE:]):
             self._publish(exchange, role, kind, body)
-        if header.kind == Kind.AccountSnapshot:
+        if header.kind == Kind.AccountSnapshot or header.source in self.state.sources.held:
             self.state.sources.hold(header.source, self.admission.holds(exchange))
 
     def _append(self, exchange: int, role: int, event: Event) -> None:
@@ -140,8 +149,12 @@ class Merger(DeskActor):
     # ------------------------------------------------------------------------------------ questions
 
     def on_control(self, link: str, peer: bytes, header: ControlHeader, body: Message, now_ns: int) -> None:
-        if isinstance(body, ReplayQuery):
-            self._on_replay_query(peer, header, body)
+        if link == "replay" and not isinstance(body, (ReplayQuery, StateQuery)):
+            # Engines reach this edge: commands travel on the control edge only.
+            self.count("bad_control_frames")
+            self.answer(link, peer, header, Failed(detail=f"the replay edge does not do {type(body).__name__}"))
+        elif isinstance(body, ReplayQuery):
+            self._on_replay_query(link, peer, header, body)
         elif isinstance(body, StateQuery):
             for chunk in self.admission.state_chunks(
                 None if header.exchange == NO_EXCHANGE else header.exchange
@@ -150,21 +163,25 @@ class Merger(DeskActor):
         else:
             super().on_control(link, peer, header, body, now_ns)
 
-    def _on_replay_query(self, peer: bytes, header: ControlHeader, query: ReplayQuery) -> None:
+    def _on_replay_query(
+        self, link: str, peer: bytes, header: ControlHeader, query: ReplayQuery
+    ) -> None:
         if len(self._replays) >= _REPLAYS_LIMIT:
             self.count("replays_put_off")
             return
         self._token += 1
-        self._replays[self._token] = (peer, header, query)
+        self._replays[self._token] = (link, peer, header, query)
         exchange = None if header.exchange == NO_EXCHANGE else header.exchange
         self.outbox.call(self._token, "events", query.after, max(1, min(query.limit, ARRAY_LIMIT)), exchange)
 
     def on_call_done(self, token: int, outcome: Outcome, now_ns: int) -> None:
-        peer, header, query = self._replays.pop(token)
+        link, peer, header, query = self._replays.pop(token)
         if outcome.error is not None:
             self.count("replays_failed")
             return
         frames, through, last, oldest = outcome.value
+        if query.after > self.state.seq:
+            last = self.state.seq  # a number that was never given: the reader learns it from this
         if query.feed_id != self.state.feed_id:
             frames, through = (
                 [],
@@ -179,7 +196,7 @@ class Merger(DeskActor):
             frames=frames,
         )
         self.count("replayed_events", len(frames))
-        self.answer("replay", peer, header, chunk)
+        self.answer(link, peer, header, chunk)
 
     def on_unsent(self, link: str, frames: list[bytes], now_ns: int) -> None:
         self.count(f"unsent_{link}", len(frames))

@@ -38,21 +38,21 @@ class Sources:
     def __init__(self) -> None:
         self.marks: dict[int, tuple[int, int]] = {}
         self.changed: set[int] = set()
-        self._held: dict[int, tuple[int, int]] = {}
+        self.held: dict[int, tuple[int, int]] = {}
 
     @property
     def safe(self) -> dict[int, tuple[int, int]]:
         """The marks that may be journaled and acknowledged."""
-        return self.marks | self._held if self._held else self.marks
+        return self.marks | self.held if self.held else self.marks
 
     def hold(self, source: int, held: bool) -> None:
         """While what a source said is only in memory, its mark stays before the first such frame."""
         if not held:
-            if self._held.pop(source, None) is not None:
+            if self.held.pop(source, None) is not None:
                 self.changed.add(source)
-        elif source not in self._held:
+        elif source not in self.held:
             epoch, number = self.marks[source]
-            self._held[source] = (epoch, number - 1)
+            self.held[source] = (epoch, number - 1)
 
     def is_next(self, source: int, epoch: int, number: int) -> bool:
         """Whether this frame is the one to take; if so it is marked taken."""
@@ -62,6 +62,8 @@ class Sources:
                 return False  # a repeat, or a gap that the source will fill since it is not acknowledged
         elif epoch < held_epoch or number != 1:
             return False
+        if epoch != held_epoch:
+            self.held.pop(source, None)  # what an earlier life had begun to say is not finished any more
         self.marks[source] = (epoch, number)
         self.changed.add(source)
         return True
@@ -72,10 +74,11 @@ class ExchangeMarks:
     """One exchange's part of the feed."""
 
     exchange_seq: int = 0
-    last_trade_at_ns: int = 0
+    last_trade_at_ns: int = 0  # up to here every trade is on the feed
     generation: int = 0
     synced: bool = False
     halted: bool = False
+    newest_trade_at_ns: int = 0  # becomes last_trade_at_ns when the stream is in step: then none is missing
 
 
 class FeedState:

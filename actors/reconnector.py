@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import ParamSpec, TypeVar
 
+from actors.account_check import AccountCheck
 from actors.desk import DeskActor
 from pipeline import client, headers
 from pipeline.actor import Outbox, Outcome
@@ -15,6 +16,7 @@ from pipeline.client import Capability, ExecutionError
 from pipeline.codec import BodyError, decode_as
 from pipeline.deployment import Deployment
 from pipeline.headers import HeaderError, Kind
+from pipeline.identity import ADOPTED_PREFIX
 from pipeline.indexing import Indexer, Unindexed, failure
 from pipeline.messages import (
     AccountSnapshot,
@@ -22,6 +24,7 @@ from pipeline.messages import (
     BalanceSnapshot,
     Event,
     Heartbeat,
+    OrderCancelled,
     Reconnecting,
     Subscribed,
     Synced,
@@ -50,6 +53,7 @@ class Reconnector(DeskActor):
         self.state = "down"  # down, subscribing, snapshot, trades, synced
         self.source = Source(self.outbox, 0, 0, 1, 1)
         self._capabilities = capabilities
+        self.check = AccountCheck(self, capabilities)
         self._random = Random(0)
         self._attempt = 0
         self._outage_told = False
@@ -61,7 +65,7 @@ class Reconnector(DeskActor):
         self._call_token = 0
         self._call_since_ns = 0
         self._buffer: list[Event] = []
-        self._last_trade_at_ns: int | None = None  # what the merger has committed; None until it has said
+        self.last_trade_at_ns: int | None = None  # what the merger has committed; None until it has said
         self._paused = False
 
     def on_start(self, now_ns: int, seed: int) -> None:
@@ -70,10 +74,10 @@ class Reconnector(DeskActor):
         edges = self.deployment.edges
         number = source_id(self.deployment, self.name)
         self.source = Source(self.outbox, number, now_ns, edges.outbox_limit, edges.resend_after_ms)
-        # Generations go on rising across restarts without a journal: they begin at the start stamp,
-        # in seconds.
-        self.generation = now_ns // 1_000_000_000
-        self._say(ActorStarted(actor=self.name, epoch=now_ns, received_at_ns=now_ns), now_ns)
+        # Generations go on rising across restarts without a journal: they begin at the start stamp, in
+        # milliseconds, which rises faster than a stream can flap.
+        self.generation = now_ns // _MILLI
+        self.say(ActorStarted(actor=self.name, epoch=now_ns, received_at_ns=now_ns), now_ns)
         self._connect(now_ns)
 
     # ------------------------------------------------------------------------------------ connecting
@@ -82,14 +86,15 @@ class Reconnector(DeskActor):
         self._connect_at_ns = None
         self.state = "subscribing"
         self.generation += 1
+        self._paused = False  # the new stream is read
         self._buffer.clear()
-        self._stream_token = self._next_token()
+        self._stream_token = self.next_token()
         self._call_since_ns = now_ns
         self.outbox.stream(
             self._stream_token, "account_stream", self.indexer.asset_symbols, self.indexer.symbols
         )
 
-    def _next_token(self) -> int:
+    def next_token(self) -> int:
         self._token += 1
         return self._token
 
@@ -99,7 +104,7 @@ class Reconnector(DeskActor):
                 self._lost(outcome.error, now_ns)
                 return
             self._heard_ns = self._up_since_ns = now_ns
-            self._say(Subscribed(generation=self.generation, received_at_ns=now_ns), now_ns)
+            self.say(Subscribed(generation=self.generation, received_at_ns=now_ns), now_ns)
             self._ask(
                 "snapshot", "account_snapshot", now_ns, self.indexer.asset_symbols, self.indexer.symbols
             )
@@ -107,33 +112,40 @@ class Reconnector(DeskActor):
             self._call_token = 0
             if outcome.error is not None:
                 self._lost(outcome.error, now_ns)
-            elif self.state == "snapshot":
-                self._on_snapshot(outcome.value, now_ns)
-            elif self.state == "trades":
-                trades, complete = outcome.value
-                self._on_trades(trades, complete, now_ns)
+            else:
+                self._on_answer(outcome.value, now_ns)
+        else:
+            self.check.on_call_done(token, outcome, now_ns)
+
+    def _on_answer(self, value: object, now_ns: int) -> None:
+        if self.state == "snapshot" and isinstance(value, client.AccountSnapshot):
+            self._on_snapshot(value, now_ns)
+        elif self.state == "trades" and isinstance(value, tuple) and len(value) == 2:
+            self._on_trades(*value, now_ns)
+        else:
+            self.count("client_bugs")
+            words = f"the client answered with a {type(value).__name__} while {self.state}"
+            self._lost(ExecutionError(Error.Socket, words), now_ns)
 
     def _ask(self, state: str, method: str, now_ns: int, *args: object) -> None:
         self.state = state
-        self._call_token = self._next_token()
+        self._call_token = self.next_token()
         self._call_since_ns = now_ns
         self.outbox.call(self._call_token, method, *args)
 
     def _on_snapshot(self, said: client.AccountSnapshot, now_ns: int) -> None:
         for part in self._parts(said, now_ns):
-            self._say(part, now_ns)
+            self.say(part, now_ns)
         for event in self._buffer:
-            self._say(event, now_ns)
+            self.say(event, now_ns)
         self._buffer.clear()
         self._fetch_trades(now_ns)
 
     def _parts(self, said: client.AccountSnapshot, now_ns: int) -> list[AccountSnapshot]:
-        orders = [
-            o for o in (self._indexed(self.indexer.order, order) for order in said.orders) if o is not None
-        ]
-        balances = [
-            b for b in (self._indexed(self.indexer.balance, each) for each in said.balances) if b is not None
-        ]
+        found = [self.indexed(self.indexer.order, each) for each in self.of(client.Order, said.orders)]
+        orders = [order for order in found if order is not None]
+        held = [self.indexed(self.indexer.balance, e) for e in self.of(client.AssetBalance, said.balances)]
+        balances = [balance for balance in held if balance is not None]
         parts = max(1, -(-len(orders) // PART_ENTRIES), -(-len(balances) // PART_ENTRIES))
         return [
             AccountSnapshot(
@@ -156,23 +168,26 @@ class Reconnector(DeskActor):
         self.state = "trades"
         if Capability.TRADES not in self._capabilities:
             self._synced(False, now_ns)
-        elif self._last_trade_at_ns is not None:
-            timing = self.exchange.timing
-            horizon_ns = now_ns - timing.trade_horizon_ms * _MILLI
-            since_ns = max(self._last_trade_at_ns - timing.trade_overlap_ms * _MILLI, horizon_ns, 0)
+        elif self.last_trade_at_ns is not None:
+            since_ns = self.check.since_ns(self.last_trade_at_ns, now_ns)
             self._ask("trades", "fetch_trades", now_ns, self.indexer.symbols, since_ns)
 
     def _on_trades(self, trades: Sequence[client.Trade], complete: bool, now_ns: int) -> None:
-        for said in trades:
-            event = self._indexed(self.indexer.trade, said, Evidence.BACKFILL, now_ns)
-            if event is not None:
-                self._say(event, now_ns)
+        self.tell_trades(trades, now_ns)
         self._synced(complete, now_ns)
+
+    def tell_trades(self, trades: object, now_ns: int) -> None:
+        """Trades that were fetched; the merger leaves out those it has."""
+        for said in self.of(client.Trade, trades):
+            event = self.indexed(self.indexer.trade, said, Evidence.BACKFILL, now_ns)
+            if event is not None:
+                self.say(event, now_ns)
 
     def _synced(self, complete: bool, now_ns: int) -> None:
         self.state = "synced"
         self._outage_told = False
-        self._say(Synced(generation=self.generation, complete=complete, received_at_ns=now_ns), now_ns)
+        self.check.begin(now_ns)
+        self.say(Synced(generation=self.generation, complete=complete, received_at_ns=now_ns), now_ns)
 
     # ------------------------------------------------------------------------------------ the stream
 
@@ -180,6 +195,8 @@ class Reconnector(DeskActor):
         if token != self._stream_token:
             return
         self._heard_ns = now_ns
+        if isinstance(item, client.AssetBalance):
+            self.check.heard.add(item.asset)
         event = self._event(item, now_ns)
         if event is None:
             return
@@ -192,15 +209,15 @@ class Reconnector(DeskActor):
                 return
             self._buffer.append(event)
         else:
-            self._say(event, now_ns)
+            self.say(event, now_ns)
 
-    def _event(self, item: client.AccountEvent, now_ns: int) -> Event | None:
+    def _event(self, item: object, now_ns: int) -> Event | None:
         if isinstance(item, client.Order):
-            return self._indexed(self.indexer.snapshot_of, item, Evidence.STREAM, now_ns)
+            return self.indexed(self.indexer.snapshot_of, item, Evidence.STREAM, now_ns)
         if isinstance(item, client.Trade):
-            return self._indexed(self.indexer.trade, item, Evidence.STREAM, now_ns)
+            return self.indexed(self.indexer.trade, item, Evidence.STREAM, now_ns)
         if isinstance(item, client.AssetBalance):
-            balance = self._indexed(self.indexer.balance, item)
+            balance = self.indexed(self.indexer.balance, item)
             if balance is None:
                 return None
             return BalanceSnapshot(
@@ -210,10 +227,32 @@ class Reconnector(DeskActor):
                 balance=balance,
             )
         if isinstance(item, client.TradeVoided):
-            return self._indexed(self.indexer.trade_voided, item, Evidence.STREAM, now_ns)
+            return self.indexed(self.indexer.trade_voided, item, Evidence.STREAM, now_ns)
+        if isinstance(item, client.OrderCancelled):
+            return self.indexed(self._cancelled, item, now_ns)
+        if not isinstance(item, client.Alive):
+            self.count("client_bugs")
         return None
 
-    def _indexed(self, translate: Callable[P, R], *args: P.args, **named: P.kwargs) -> R | None:
+    def _cancelled(self, said: client.OrderCancelled, now_ns: int) -> OrderCancelled:
+        return OrderCancelled(
+            exchange_at_ns=said.exchange_at_ns,
+            received_at_ns=now_ns,
+            evidence=Evidence.STREAM,
+            instrument=self.indexer.instrument(said.instrument),
+            cid=said.cid or f"{ADOPTED_PREFIX}{said.id}",
+        )
+
+    def of(self, cls: type[R], items: object) -> list[R]:
+        """What of a client's list is what it should be; the rest is its bug."""
+        if not isinstance(items, Sequence):
+            self.count("client_bugs")
+            return []
+        good = [item for item in items if isinstance(item, cls)]
+        self.count("client_bugs", len(items) - len(good))
+        return good
+
+    def indexed(self, translate: Callable[P, R], *args: P.args, **named: P.kwargs) -> R | None:
         """Translate what can be; what names something outside the deployment file is counted and left out."""
         try:
             return translate(*args, **named)
@@ -232,6 +271,7 @@ class Reconnector(DeskActor):
             if token:
                 self.outbox.cancel(token)
         self._stream_token = self._call_token = 0
+        self.check.stop()
         if self.state == "synced" and now_ns - self._up_since_ns >= self.exchange.backoff.healthy_ms * _MILLI:
             self._attempt = 0
         self.state = "down"
@@ -243,7 +283,7 @@ class Reconnector(DeskActor):
                 why = failure(error.error, error.detail)
             else:
                 why = failure(Error.Socket, f"{type(error).__name__}: {error}")
-            self._say(Reconnecting(generation=self.generation, failure=why, received_at_ns=now_ns), now_ns)
+            self.say(Reconnecting(generation=self.generation, failure=why, received_at_ns=now_ns), now_ns)
         self._connect_at_ns = now_ns + self._wait_ns()
 
     def _wait_ns(self) -> int:
@@ -255,7 +295,7 @@ class Reconnector(DeskActor):
 
     # ------------------------------------------------------------------------------------ the merger
 
-    def _say(self, event: Event, now_ns: int) -> None:
+    def say(self, event: Event, now_ns: int) -> None:
         self.source.emit(self.exchange.index, event, now_ns)
 
     def on_message(self, link: str, frame: bytes, now_ns: int) -> None:
@@ -269,8 +309,8 @@ class Reconnector(DeskActor):
         self.source.on_heartbeat(heartbeat, now_ns)
         for mark in heartbeat.exchanges:
             if mark.exchange == self.exchange.index:
-                first = self._last_trade_at_ns is None
-                self._last_trade_at_ns = mark.last_trade_at_ns
+                first = self.last_trade_at_ns is None
+                self.last_trade_at_ns = mark.last_trade_at_ns
                 if first and self.state == "trades" and not self._call_token:
                     self._fetch_trades(now_ns)
 
@@ -278,7 +318,7 @@ class Reconnector(DeskActor):
         self.source.on_unsent(frames, now_ns)
 
     def on_batch_end(self, now_ns: int) -> None:
-        full = self.source.room < _ROOM_KEPT
+        full = self.source.room < min(_ROOM_KEPT, self.deployment.edges.outbox_limit // 2)
         if full != self._paused and self._stream_token:
             self._paused = full
             self.outbox.pause(self._stream_token, full)
@@ -291,6 +331,7 @@ class Reconnector(DeskActor):
             self._connect_at_ns,
             self._silent_at_ns(),
             self._late_at_ns(),
+            self.check.next_deadline_ns(),
         ]
         return min((time for time in times if time is not None), default=None)
 
@@ -317,6 +358,8 @@ class Reconnector(DeskActor):
             self._lost(ExecutionError(Error.Timeout, "the stream has been silent for too long"), now_ns)
         elif late is not None and now_ns >= late:
             self._lost(ExecutionError(Error.Timeout, f"no answer while {self.state}"), now_ns)
+        else:
+            self.check.on_deadline(now_ns)
 
     last_unindexed = ""
 

@@ -8,17 +8,16 @@ taken it stops reading.
 from actors.desk import DeskActor
 from pipeline import headers
 from pipeline.actor import Outbox
-from pipeline.checks import check_identity, check_request
+from pipeline.checks import check_header, check_identity, check_request
 from pipeline.codec import BodyError, decode_as, read_request_body
 from pipeline.deployment import Deployment
-from pipeline.headers import REQUEST_KINDS, VERSION, HeaderError, Kind, RequestHeader
+from pipeline.headers import HeaderError, Kind, RequestHeader
+from pipeline.identity import CID_GRAMMAR
 from pipeline.messages import NO_EXCHANGE, ActorStarted, Answers, Heartbeat, OpenOrder, Refused
 from pipeline.source import Source
 from pipeline.topology import source_id
 from pipeline.vocabulary import Refusal
 
-_REQUESTS = REQUEST_KINDS.intersection(Kind)
-_UNSUPPORTED = frozenset({Kind.ReplaceOrder})
 _ROOM_KEPT = 512  # stop reading requests while fewer refusals than this could still be kept
 
 
@@ -31,7 +30,6 @@ class Router(DeskActor):
         self._targets = [f"executor.{exchange.name}" for exchange in deployment.exchanges]
         self._paused = False
         self.source = Source(self.outbox, 0, 0, 1, 1)
-        self._feed_heard_ns = 0
 
     def on_start(self, now_ns: int, seed: int) -> None:
         self.epoch = now_ns
@@ -68,32 +66,19 @@ class Router(DeskActor):
 
     def _check(self, header: RequestHeader, frame: bytes) -> tuple[Refusal, str, str] | None:
         """None for a request that may go on; else why not, in words, and the cid if it could be read."""
-        if header.version != VERSION:
-            return Refusal.WrongVersion, f"version: {header.version} must be {VERSION}", ""
-        if header.kind not in _REQUESTS:
-            return Refusal.UnknownKind, f"kind: {header.kind} is no request of version {VERSION}", ""
-        if header.fingerprint != self.deployment.fingerprint:
-            words = f"fingerprint: {header.fingerprint:#010x} must be {self.deployment.fingerprint:#010x}: "
-            return (
-                Refusal.FingerprintMismatch,
-                words + "load the deployment file that the router runs with",
-                "",
-            )
-        if header.exchange >= len(self._targets):
-            words = f"exchange: {header.exchange} must be one of 0 to {len(self._targets) - 1}"
-            return Refusal.UnknownExchange, words, ""
-        if header.kind in _UNSUPPORTED:
-            return (
-                Refusal.Unsupported,
-                f"kind: {Kind(header.kind).name} is not built yet: cancel, then open anew",
-                "",
-            )
+        verdict = check_header(self.deployment, header)
+        if verdict is not None:
+            return *verdict, ""
         try:
             body = read_request_body(header.kind, frame)
         except BodyError as error:
             return Refusal.InvalidRequest, f"body: {error}", ""
         verdict = check_request(self.deployment.exchanges[header.exchange], header, body)
-        return None if verdict is None else (*verdict, getattr(body, "cid", "")[:64])
+        if verdict is None:
+            return None
+        cid = getattr(body, "cid", "")
+        # What is no cid is told in the detail, escaped, and not repeated as it came.
+        return *verdict, cid if CID_GRAMMAR.fullmatch(cid) else ""
 
     def _refuse(self, header: RequestHeader, reason: Refusal, detail: str, cid: str, now_ns: int) -> None:
         self.count(f"refused_{reason.name}")

@@ -2,9 +2,11 @@
 
 A question has three outcomes: found, not there, cannot tell. "Not there" ends an order only when its
 open's call is over and the question was put after the request could still have acted. "Cannot tell"
-counts for nothing.
+counts for nothing. Many unknown orders make no storm: questions are paced, and wait while the exchange
+says RateLimit.
 """
 
+from collections import deque
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from actors.executor import Executor
 
 QUERIES_LIMIT = 8  # questions under way at once
+PACE = 16  # questions in `query_every_ms`, at most, however many orders are unknown
 PAUSE_LIMIT_MS = 30_000
 _MILLI = 1_000_000
 _OUTCOMES = {
@@ -40,6 +43,9 @@ class Unknowns:
         self._queries: dict[int, tuple[Record, int]] = {}  # token -> order, asked at
         self._due: list[tuple[int, str]] = []  # a heap of (when, cid); what no longer holds is passed over
         self._unasked: set[str] = set()
+        self._pace_ns = executor.exchange.timing.query_every_ms * _MILLI // PACE
+        self._paced_ns = 0  # up to here the pace is used up, PACE questions ahead of the time
+        self._stuck_due: deque[tuple[int, Record]] = deque()  # all are given the same time
 
     @property
     def count(self) -> int:
@@ -69,7 +75,10 @@ class Unknowns:
         record.query_pause_ns = self._executor.exchange.timing.query_every_ms * _MILLI
         if record.open_flight is None and self._can_ask:
             self._unasked.add(cid)
-        self._schedule(record, now_ns)
+        stuck_ns = self._executor.exchange.timing.stuck_after_ms * _MILLI
+        self._stuck_due.append((now_ns + stuck_ns, record))
+        if self._can_ask:
+            self._schedule(record, now_ns)
 
     def end(self, record: Record) -> None:
         """It is known again."""
@@ -83,10 +92,17 @@ class Unknowns:
     # ------------------------------------------------------------------------------------ asking
 
     def next_deadline_ns(self) -> int | None:
-        ends = min((asked + self._lifetime_ns for _, asked in self._queries.values()), default=None)
-        if not self._due or len(self._queries) >= QUERIES_LIMIT:
-            return ends
-        return self._due[0][0] if ends is None else min(ends, self._due[0][0])
+        times = [asked + self._lifetime_ns for _, asked in self._queries.values()]
+        if self._stuck_due:
+            times.append(self._stuck_due[0][0])
+        if self._due and len(self._queries) < QUERIES_LIMIT:
+            times.append(max(self._due[0][0], self._may_ask_ns))
+        return min(times, default=None)
+
+    @property
+    def _may_ask_ns(self) -> int:
+        """When the next question may be put."""
+        return max(self._paced_ns - (PACE - 1) * self._pace_ns, self._executor.brake.until_ns)
 
     @property
     def _lifetime_ns(self) -> int:
@@ -99,30 +115,31 @@ class Unknowns:
                 del self._queries[token]
                 self._unasked.discard(record.order.cid)
                 self._again(record, now_ns)
+        self._tell_stuck(now_ns)
         while self._due and self._due[0][0] <= now_ns and len(self._queries) < QUERIES_LIMIT:
+            if self._may_ask_ns > now_ns:
+                break
             at_ns, cid = heappop(self._due)
             record_due = self._records.get(cid)
             if record_due is not None and record_due.query_at_ns == at_ns:
-                self._tell_stuck(record_due, now_ns)
                 self._ask(record_due, now_ns)
 
-    def _tell_stuck(self, record: Record, now_ns: int) -> None:
-        stuck_ns = self._executor.exchange.timing.stuck_after_ms * _MILLI
-        if record.stuck_told or now_ns - record.unknown_since_ns < stuck_ns:
-            return
-        record.stuck_told = True
-        order, since = record.order, record.unknown_since_ns
-        self._executor.say(
-            Stuck(instrument=order.instrument, cid=order.cid, since_ns=since, received_at_ns=now_ns), now_ns
-        )
+    def _tell_stuck(self, now_ns: int) -> None:
+        while self._stuck_due and self._stuck_due[0][0] <= now_ns:
+            due_ns, record = self._stuck_due.popleft()
+            order, since_ns = record.order, record.unknown_since_ns
+            stuck_ns = self._executor.exchange.timing.stuck_after_ms * _MILLI
+            if self._records.get(order.cid) is not record or due_ns != since_ns + stuck_ns:
+                continue  # it was known again meanwhile
+            record.stuck_told = True
+            stuck = Stuck(instrument=order.instrument, cid=order.cid, since_ns=since_ns, received_at_ns=now_ns)
+            self._executor.say(stuck, now_ns)
 
     def _ask(self, record: Record, now_ns: int) -> None:
         executor, order = self._executor, record.order
-        if not self._can_ask:
-            self._again(record, now_ns)  # only to say in time that it is stuck
-            return
         token = executor.flights.token()
         self._queries[token] = (record, now_ns)
+        self._paced_ns = max(self._paced_ns, now_ns) + self._pace_ns
         executor.count("queries")
         symbol = executor.indexer.symbols[order.instrument]
         if Capability.FETCH_ORDER in executor.capabilities:

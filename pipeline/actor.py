@@ -134,6 +134,9 @@ class Actor:
     def on_unsent(self, link: str, frames: list[bytes], now_ns: int) -> None:
         """Frames that a full link did not take, in order: the host keeps no queue of its own."""
 
+    def on_dropped(self, link: str, count: int) -> None:
+        """What came on a link and was no message: too large, or of the wrong number of parts."""
+
     def on_deadline(self, now_ns: int) -> None: ...
 
     def on_batch_end(self, now_ns: int) -> None: ...

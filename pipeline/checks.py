@@ -8,8 +8,8 @@ and what would be right.
 from typing import Final
 
 from pipeline.amounts import EXACT, ZERO, Amount
-from pipeline.deployment import Exchange, Instrument
-from pipeline.headers import RequestHeader
+from pipeline.deployment import Deployment, Exchange, Instrument
+from pipeline.headers import REQUEST_KINDS, VERSION, Kind, RequestHeader
 from pipeline.identity import (
     ADOPTED_PREFIX,
     CID_GRAMMAR,
@@ -27,6 +27,7 @@ DETAIL_LIMIT: Final = 200
 
 Verdict = tuple[Refusal, str]
 
+_REQUESTS: Final = REQUEST_KINDS.intersection(Kind)
 _KNOWN_FLAGS: Final = int(Flags.POST_ONLY | Flags.REDUCE_ONLY)
 _REDUCE_ONLY: Final = int(Flags.REDUCE_ONLY)
 _POST_ONLY: Final = int(Flags.POST_ONLY)
@@ -48,6 +49,23 @@ def check_identity(header: RequestHeader) -> str | None:
     return None
 
 
+def check_header(deployment: Deployment, header: RequestHeader) -> Verdict | None:
+    """None for a request of this version, of a kind that exists, for a table that is ours."""
+    if header.version != VERSION:
+        return Refusal.WrongVersion, f"version: {header.version} must be {VERSION}"
+    if header.kind not in _REQUESTS:
+        return Refusal.UnknownKind, f"kind: {header.kind} is no request of version {VERSION}"
+    if header.fingerprint != deployment.fingerprint:
+        words = f"fingerprint: {header.fingerprint:#010x} must be {deployment.fingerprint:#010x}: "
+        return Refusal.FingerprintMismatch, words + "load the deployment file that the router runs with"
+    if header.exchange >= len(deployment.exchanges):
+        right = f"one of 0 to {len(deployment.exchanges) - 1}"
+        return _refused(Refusal.UnknownExchange, "exchange", header.exchange, right)
+    if header.kind == Kind.ReplaceOrder:
+        return Refusal.Unsupported, "kind: ReplaceOrder is not built yet: cancel, then open anew"
+    return None
+
+
 def check_request(exchange: Exchange, header: RequestHeader, body: Request) -> Verdict | None:
     """None for a request that may go on to its executor, else why not and what to mend."""
     fault = check_identity(header)
@@ -61,31 +79,35 @@ def check_request(exchange: Exchange, header: RequestHeader, body: Request) -> V
     if isinstance(body, OpenOrder):
         return _check_open(exchange, header, body)
     if isinstance(body, CancelOrder):
-        return _check_named(exchange, body)
+        return check_named(exchange, header, body)
     return None
 
 
-def _check_named(exchange: Exchange, body: OpenOrder | CancelOrder) -> Verdict | None:
+def check_named(exchange: Exchange, header: RequestHeader, body: OpenOrder | CancelOrder) -> Verdict | None:
+    """None for an instrument that the exchange has and a cid that this request may name."""
     known = len(exchange.instruments)
     if not 0 <= body.instrument < known:
         right = f"an instrument of {exchange.name}: 0 to {known - 1}"
         return _refused(Refusal.UnknownInstrument, "instrument", body.instrument, right)
     if not _cid_matches(body.cid):
         return _invalid("cid", body.cid, f"1 to 64 {_NAME_RULE}")
-    return None
+    return _check_prefix(header, body.cid) if isinstance(body, OpenOrder) else None
 
 
-def _check_open(exchange: Exchange, header: RequestHeader, body: OpenOrder) -> Verdict | None:
-    verdict = _check_named(exchange, body)
-    if verdict is not None:
-        return verdict
-    cid = body.cid
+def _check_prefix(header: RequestHeader, cid: str) -> Verdict | None:
     if cid.startswith(GENERATED_PREFIX):
         own = generated_cid(header.engine, header.session, header.rid)
         if cid != own:
             return _invalid("cid", cid, f"{own} if it begins with {GENERATED_PREFIX!r}")
     elif cid.startswith(ADOPTED_PREFIX):
         return _invalid("cid", cid, f"without the {ADOPTED_PREFIX!r} in front, which marks adopted orders")
+    return None
+
+
+def _check_open(exchange: Exchange, header: RequestHeader, body: OpenOrder) -> Verdict | None:
+    verdict = check_named(exchange, header, body)
+    if verdict is not None:
+        return verdict
     instrument = exchange.instruments[body.instrument]
     if body.flags:
         verdict = _check_flags(instrument, body)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from pipeline.messages import ARRAY_LIMIT, Balance, Many, Message, Order
+from pipeline.messages import ARRAY_LIMIT, Balance, Many, Message, Order, Whole
 
 Counts = Annotated[dict[str, int], msgspec.Meta(max_length=ARRAY_LIMIT)]
 
@@ -20,16 +20,16 @@ class Hello(Message):
 
 class Welcome(Message):
     actor: str
-    epoch: int
+    epoch: Whole
     ready: bool
-    fingerprint: int
+    fingerprint: Whole
 
 
 class Shutdown(Message):
     """Stop the actor's process: take no more opens, drain until `within_ms`, journal the rest."""
 
     by: str
-    within_ms: int = 5000
+    within_ms: Whole = 5000
 
 
 class Halt(Message):
@@ -74,7 +74,7 @@ class Health(Message):
     """An actor's own account of itself: `counters` are monotone, `gauges` are now."""
 
     actor: str
-    epoch: int
+    epoch: Whole
     ready: bool
     counters: Counts = msgspec.field(default_factory=dict)
     gauges: Counts = msgspec.field(default_factory=dict)
@@ -84,9 +84,9 @@ class Health(Message):
 class ReplayQuery(Message):
     """Feed frames after number `after`: of the whole feed, or only those of the header's exchange."""
 
-    feed_id: int
-    after: int
-    limit: int = 1000
+    feed_id: Whole
+    after: Whole
+    limit: Whole = 1000
 
 
 class ReplayChunk(Message):
@@ -97,11 +97,11 @@ class ReplayChunk(Message):
     snapshot.
     """
 
-    feed_id: int
-    after: int
-    through: int
-    last: int
-    oldest: int
+    feed_id: Whole
+    after: Whole
+    through: Whole
+    last: Whole
+    oldest: Whole
     frames: Many[bytes]
 
 
@@ -110,21 +110,21 @@ class StateQuery(Message):
 
 
 class ExchangeState(Message):
-    exchange: int
-    exchange_seq: int
-    generation: int
+    exchange: Whole
+    exchange_seq: Whole
+    generation: Whole
     synced: bool
     halted: bool
 
 
 class PlacedOrder(Message):
-    exchange: int
-    exchange_seq: int  # the number, in its exchange's part of the feed, of its last word
+    exchange: Whole
+    exchange_seq: Whole  # the number, in its exchange's part of the feed, of its last word
     order: Order
 
 
 class PlacedBalance(Message):
-    exchange: int
+    exchange: Whole
     balance: Balance
 
 
@@ -133,10 +133,10 @@ class StateChunk(Message):
     1.
     """
 
-    feed_id: int
-    seq: int
-    part: int
-    parts: int
+    feed_id: Whole
+    seq: Whole
+    part: Whole
+    parts: Whole
     exchanges: Many[ExchangeState] = msgspec.field(default_factory=list)
     orders: Many[PlacedOrder] = msgspec.field(default_factory=list)
     balances: Many[PlacedBalance] = msgspec.field(default_factory=list)

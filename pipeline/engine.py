@@ -66,8 +66,7 @@ class Engine:
         self._sockets: Sockets | None = None
         self._wires: Attachment | None = None
         self._tick: asyncio.TimerHandle | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._paused = False
+        self._waiters: list[asyncio.Future[None]] = []
         resume = (0, resume_after) if isinstance(resume_after, int) else resume_after
         self._core = EngineCore(
             deployment, name, self._clock.now_ns(), self._send, everything=everything, resume=resume
@@ -122,17 +121,20 @@ class Engine:
         if self._sockets is not None:
             self._sockets.close()
             self._sockets = None
+        self._wake()
 
     async def ready(self, *exchanges: str, within_s: float = 10.0) -> None:
         """Wait until the account streams of these exchanges (none named: all) are in step. Raises
-        FeedLost.
+        FeedLost, and InvalidRequest for a name that there is not.
         """
-        wanted = {e.index for e in self.deployment.exchanges if not exchanges or e.name in exchanges}
+        names = exchanges or tuple(self._exchanges)
+        wanted = {_known("exchange", name, self._exchanges).index for name in names}
         try:
             await self._until(lambda: self._core.reader.joined and wanted <= self._core.synced, within_s)
         except TimeoutError:
             missing = [e.name for e in self.deployment.exchanges if e.index in wanted - self._core.synced]
-            raise FeedLost(f"the account stream of {', '.join(missing)} is not in step") from None
+            why = f"the account stream of {', '.join(missing)} is not in step" if missing else "no feed is heard"
+            raise FeedLost(f"{why} after {within_s:g} s") from None
 
     async def _until(self, condition: Callable[[], bool], within_s: float) -> None:
         async with asyncio.timeout(within_s):
@@ -230,6 +232,8 @@ class Engine:
     async def __anext__(self) -> Event:
         while not self._core.events:
             await self._arrival()
+            if self._wires is None and not self._core.events:
+                raise StopAsyncIteration  # closed meanwhile
         return self._next()
 
     def poll(self) -> list[Event]:
@@ -243,20 +247,28 @@ class Engine:
 
     def _next(self) -> Event:
         event = self._core.events.popleft()
-        if self._paused:
+        if self._core.paused:
             self._resume()
         return event
 
     def _resume(self) -> None:
-        if self._paused and len(self._core.events) < EVENTS_LIMIT // 2 and self._wires is not None:
-            self._paused = False
-            self._wires.pause("feed", False)
+        if self._core.paused and len(self._core.events) < EVENTS_LIMIT // 2 and self._wires is not None:
+            self._core.paused = False
+            for link in ("feed", "replay"):
+                self._wires.pause(link, False)
 
     async def _arrival(self) -> None:
         if self._wires is None:
             raise EngineError("the engine is closed: use it inside 'async with'")
-        self._waiter = asyncio.get_running_loop().create_future()
-        await self._waiter
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     # ------------------------------------------------------------------------------------ state
 
@@ -282,9 +294,11 @@ class Engine:
     @property
     def cursor(self) -> tuple[int, int]:
         """(feed_id, number) up to which the feed was read, for `resume_after`."""
-        waiting = self._core.events
-        seq = waiting[0].seq - 1 if waiting else self._core.reader.seq
-        return self._core.reader.feed_id, seq
+        waiting, reader = self._core.events, self._core.reader
+        if not waiting:
+            return reader.feed_id, reader.seq
+        place = waiting[0].place
+        return place.feed_id, max(place.seq - 1, 0)
 
     # ------------------------------------------------------------------------------------ wires
 
@@ -297,12 +311,12 @@ class Engine:
         self._core.on_frame(link, frame, self._clock.now_ns())
 
     def _on_drained(self) -> None:
-        if len(self._core.events) >= EVENTS_LIMIT and not self._paused and self._wires is not None:
+        if len(self._core.events) >= EVENTS_LIMIT and not self._core.paused and self._wires is not None:
             # A slow strategy costs no memory: the feed is left unread, and replayed when there is room.
-            self._paused = True
-            self._wires.pause("feed")
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+            self._core.paused = True
+            for link in ("feed", "replay"):
+                self._wires.pause(link)
+        self._wake()
 
     def _on_tick(self) -> None:
         now_ns = self._clock.now_ns()

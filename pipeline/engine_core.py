@@ -6,17 +6,20 @@ asked about again, never opened again. A full way out is `Backpressure`, a feed 
 `FeedLost`: there is no queue that hides either.
 """
 
+import struct
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from pipeline import headers
-from pipeline.codec import BodyError, encode, read_feed_body
+from pipeline.codec import REQUEST_LIMIT, BodyError, encode, read_feed_body
 from pipeline.control import StateChunk
 from pipeline.deployment import Deployment
 from pipeline.feed_reader import FeedReader
 from pipeline.headers import FeedHeader, Kind
-from pipeline.identity import generated_cid, is_engine_name
+from pipeline.identity import engine_of, generated_cid, is_engine_name
 from pipeline.messages import (
     NO_EXCHANGE,
     AccountSnapshot,
@@ -24,6 +27,7 @@ from pipeline.messages import (
     Balance,
     BalanceSnapshot,
     CancelAll,
+    CancelAllDone,
     CancelOrder,
     Event,
     FeedReset,
@@ -39,6 +43,7 @@ from pipeline.messages import (
     Subscribed,
     Synced,
     Trade,
+    TradeVoided,
 )
 
 EVENTS_LIMIT = (
@@ -46,6 +51,7 @@ EVENTS_LIMIT = (
 )
 PLACED_LIMIT = 16_384  # own opens that are remembered
 _MILLI = 1_000_000
+_OF_SOMEBODY = (Refused, CancelAllDone, Trade, TradeVoided)  # never of an exchange as a whole
 
 
 class EngineError(Exception):
@@ -106,23 +112,29 @@ class EngineCore:
         self._rid = 0
         self._name_bytes = name.encode()
         self._fingerprint = deployment.fingerprint
-        self._own_prefix = f"ow.{name}."
-        self._placed: OrderedDict[tuple[int, str], int] = (
-            OrderedDict()
-        )  # own opens: (exchange, cid) -> instrument
+        # Own opens: (exchange, cid) -> instrument.
+        self._placed: OrderedDict[tuple[int, str], int] = OrderedDict()
+        self.paused = False  # the strategy has no room: nothing more is asked of the feed
         resume_at = None if resume is None else (resume[0], resume[1], 0)
         self.reader = FeedReader(
-            self, lambda frame: _ignore(send("replay", frame)), deployment.fingerprint, None, resume_at
+            self, lambda frame: _ignore(send("replay", frame)), self._fingerprint, None, resume_at, state_too=True
         )
 
     # ------------------------------------------------------------------------------------ requests
 
     def request(self, exchange: int, kind: Kind, body: Request, now_ns: int, expires_at_ns: int) -> int:
-        """Send a request and return its rid. What is wrong with it the router says. Raises Backpressure."""
+        """Send a request and return its rid. What is wrong with it the router says. Raises Backpressure, and
+        InvalidRequest for what cannot travel.
+        """
         rid = self._rid + 1
-        frame = headers.request(
-            exchange, kind, 0, self._fingerprint, self._name_bytes, self.session, rid, expires_at_ns
-        ) + encode(body)
+        try:
+            frame = headers.request(
+                exchange, kind, 0, self._fingerprint, self._name_bytes, self.session, rid, expires_at_ns
+            ) + encode(body)
+        except (struct.error, ValueError, TypeError) as error:
+            raise InvalidRequest(f"the request does not fit its fields: {error}") from None
+        if len(frame) > REQUEST_LIMIT:
+            raise InvalidRequest(f"the request has {len(frame)} bytes and may have {REQUEST_LIMIT}")
         if not self._send("requests", frame):
             raise Backpressure(
                 f"the router does not take requests: wait for answers ({len(self.outstanding)} outstanding)"
@@ -137,12 +149,15 @@ class EngineCore:
         if self.reader.stale(now_ns, self.deployment.edges.feed_stale_ms):
             raise FeedLost("the feed has not been heard of for too long: opens would be blind, wait for it")
         if not body.cid:
-            body.cid = generated_cid(self.name, self.session, self._rid + 1)
+            body = replace(body, cid=generated_cid(self.name, self.session, self._rid + 1))
         self.request(exchange, Kind.OpenOrder, body, now_ns, expires_at_ns)
-        self._placed[exchange, body.cid] = body.instrument
+        self._remember(exchange, body.cid, body.instrument)
+        return body.cid
+
+    def _remember(self, exchange: int, cid: str, instrument: int) -> None:
+        self._placed[exchange, cid] = instrument
         if len(self._placed) > PLACED_LIMIT:
             self._placed.popitem(last=False)
-        return body.cid
 
     def cancel(self, exchange: int, body: CancelOrder, now_ns: int, expires_at_ns: int) -> int:
         return self.request(exchange, Kind.CancelOrder, body, now_ns, expires_at_ns)
@@ -151,7 +166,7 @@ class EngineCore:
         return self.request(exchange, Kind.CancelAll, body, now_ns, expires_at_ns)
 
     def is_own(self, exchange: int, cid: str) -> bool:
-        return (exchange, cid) in self._placed or cid.startswith(self._own_prefix)
+        return (exchange, cid) in self._placed or engine_of(cid) == self.name
 
     def instrument_of(self, exchange: int, cid: str) -> int | None:
         """The instrument of an order that this run opened, while that is remembered."""
@@ -185,9 +200,9 @@ class EngineCore:
         if isinstance(event, OrderSnapshot):
             return event.order.engine == self.name or self.is_own(event.exchange, event.order.cid)
         cid = getattr(event, "cid", "")
-        if isinstance(event, Refused) or cid:
-            return bool(cid) and self.is_own(event.exchange, cid)
-        return not isinstance(event, Trade)
+        if cid:
+            return self.is_own(event.exchange, cid)
+        return not isinstance(event, _OF_SOMEBODY)
 
     def _take(self, event: Event, now_ns: int) -> None:
         """Keep the table of orders, the balances and the outstanding requests true."""
@@ -216,6 +231,8 @@ class EngineCore:
 
     def _take_order(self, exchange: int, order: Order) -> None:
         # The feed never takes an order back, so its word simply stands.
+        if order.engine == self.name and not engine_of(order.cid):
+            self._remember(exchange, order.cid, order.instrument)  # of an earlier run: its trades are ours too
         if order.state.finished:
             self.orders.pop((exchange, order.cid), None)
         else:
@@ -235,7 +252,7 @@ class EngineCore:
             self.orders.clear()
             self.balances.clear()
         for placed in chunk.orders:
-            self.orders[placed.exchange, placed.order.cid] = placed.order
+            self._take_order(placed.exchange, placed.order)
         for balance in chunk.balances:
             self.balances[balance.exchange, balance.balance.asset] = balance.balance
         self.synced = {state.exchange for state in chunk.exchanges if state.synced}
@@ -248,13 +265,14 @@ class EngineCore:
     # ------------------------------------------------------------------------------------ time
 
     def next_deadline_ns(self) -> int | None:
-        times = [self.reader.next_deadline_ns()]
+        times = [None if self.paused else self.reader.next_deadline_ns()]
         if self.outstanding:
             times.append(min(waiting.ask_at_ns for waiting in self.outstanding.values()))
         return min((time for time in times if time is not None), default=None)
 
     def on_deadline(self, now_ns: int) -> None:
-        self.reader.on_deadline(now_ns)
+        if not self.paused:
+            self.reader.on_deadline(now_ns)
         for waiting in self.outstanding.values():
             if waiting.ask_at_ns <= now_ns:
                 waiting.attempt = min(waiting.attempt + 1, 0xFFFF)

@@ -38,8 +38,9 @@ class FeedListener(Protocol):
 class FeedReader:
     """Joins the feed, follows it, and fills its own gaps by asking through `ask(frame)`.
 
-    `exchange` None reads the whole feed. `resume` (feed_id, seq) goes on after that number; without it the
-    reader begins with a state snapshot.
+    `exchange` None reads the whole feed. `resume` (feed_id, seq, exchange_seq) goes on after that number;
+    without it the reader begins with a state snapshot. `state_too`: so it does when it resumes, for a
+    listener whose own tables did not survive.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class FeedReader:
         fingerprint: int,
         exchange: int | None = None,
         resume: tuple[int, int, int] | None = None,
+        state_too: bool = False,
     ) -> None:
         self.feed_id, self.seq, self.exchange_seq = resume or (0, 0, 0)
         self.joined = False  # every frame up to `seq` was handled, and live ones follow
@@ -68,6 +70,7 @@ class FeedReader:
         self._parts = 0
         self._held: deque[tuple[FeedHeader, bytes]] = deque(maxlen=_HELD_LIMIT)
         self._any_feed_id = resume is not None and resume[0] == 0  # resumed by number alone
+        self._state_too = state_too and resume is not None
 
     def on_frame(self, frame: bytes, now_ns: int) -> None:
         """A frame of the SUB socket."""
@@ -123,7 +126,7 @@ class FeedReader:
             self.joined = False
             self._parted_at_ns = now_ns
         self._parts = 0
-        if self.feed_id:
+        if self.feed_id and not self._state_too:
             self._question(ReplayQuery(feed_id=self.feed_id, after=self.seq), Kind.ReplayQuery, now_ns)
         else:
             self._question(StateQuery(), Kind.StateQuery, now_ns)
@@ -131,7 +134,7 @@ class FeedReader:
     def _start_over(self, feed_id: int, now_ns: int) -> None:
         """What was read leads nowhere any more: begin again with the state as it is now."""
         previous, self.feed_id, self.seq, self.exchange_seq = self.feed_id, 0, 0, 0
-        self._begun = False
+        self._begun = self._state_too = False
         self._listener.on_reset(feed_id, previous, now_ns)
         self._begin(now_ns)
 
@@ -230,6 +233,10 @@ class FeedReader:
         self._parts = chunk.part
         self._listener.on_state(chunk, now_ns)
         if chunk.part == chunk.parts:
+            if self._state_too and chunk.feed_id == self.feed_id:
+                self._state_too = False  # what was published since our number is still to come
+                self._begin(now_ns)
+                return
             self.feed_id, self.seq = chunk.feed_id, chunk.seq
             self.exchange_seq = self._exchange_number(chunk)
             # What was published since the state was taken may have passed before we were ready for it.

@@ -6,15 +6,20 @@ trade is never lost for its fee's asset: fees travel by name.
 """
 
 from decimal import Decimal
-from typing import NoReturn
+from enum import IntEnum
+from typing import NoReturn, TypeVar
 
 from pipeline import client, messages
 from pipeline.amounts import ZERO, Amount, amount
 from pipeline.deployment import Exchange
+from pipeline.identity import ADOPTED_PREFIX
 from pipeline.messages import Balance, Failure, Fee
-from pipeline.vocabulary import Error, Evidence, OrderState
+from pipeline.vocabulary import Error, Evidence, Liquidity, OrderKind, OrderState, Side, TimeInForce
 
 _DETAIL_LIMIT = 200
+_TEXT_LIMIT = 256
+
+W = TypeVar("W", bound=IntEnum)
 
 
 class Unindexed(Exception):
@@ -53,7 +58,7 @@ class Indexer:
 
     def instrument(self, symbol: str) -> int:
         """Raises Unindexed."""
-        index = self._instruments.get(symbol)
+        index = self._instruments.get(symbol) if isinstance(symbol, str) else None
         return self._unknown("instrument", symbol) if index is None else index
 
     def order(self, said: client.Order) -> messages.Order:
@@ -61,15 +66,29 @@ class Indexer:
         Raises Unindexed.
         """
         quantity, filled = self._amount(said.quantity), self._amount(said.filled)
-        state = said.state
-        if state is None:
+        if (
+            type(said.side) is not Side
+            or type(said.kind) is not OrderKind
+            or type(said.time_in_force) is not TimeInForce
+            or type(said.flags) is not int
+        ):
+            terms = f"{said.side}, {said.kind}, {said.time_in_force}, {said.flags}"
+            raise Unindexed(f"side, kind, time in force and flags of an order are no such words: {terms[:90]!r}")
+        cid, id = _text("cid", said.cid), said.id
+        if id is not None:
+            _text("id", id)
+        if not cid and not id:
+            raise Unindexed(f"an order of {self._exchange.name} with neither cid nor id")
+        if said.state is not None:
+            state = _word(OrderState, said.state)
+        else:
             state = OrderState.FullyFilled if filled >= quantity else OrderState.Open
         return messages.Order(
             instrument=self.instrument(said.instrument),
-            cid=said.cid or f"ext-{said.id}",
+            cid=cid or f"{ADOPTED_PREFIX}{id}",
             engine="",
-            venue_cid=said.cid or None,
-            id=said.id,
+            venue_cid=cid or None,
+            id=id,
             side=said.side,
             kind=said.kind,
             time_in_force=said.time_in_force,
@@ -85,7 +104,7 @@ class Indexer:
     ) -> messages.OrderSnapshot:
         """Raises Unindexed."""
         return messages.OrderSnapshot(
-            exchange_at_ns=said.exchange_at_ns,
+            exchange_at_ns=_count("exchange_at_ns", said.exchange_at_ns),
             received_at_ns=received_at_ns,
             evidence=evidence,
             order=self.order(said),
@@ -94,19 +113,20 @@ class Indexer:
 
     def trade(self, said: client.Trade, evidence: Evidence, received_at_ns: int) -> messages.Trade:
         """Raises Unindexed (never for a fee's asset)."""
+        order_id = None if said.order_id is None else _text("order id", said.order_id)
         return messages.Trade(
-            exchange_at_ns=said.exchange_at_ns,
+            exchange_at_ns=_count("exchange_at_ns", said.exchange_at_ns),
             received_at_ns=received_at_ns,
             evidence=evidence,
             instrument=self.instrument(said.instrument),
-            side=said.side,
-            id=said.id,
-            cid=said.cid or (f"ext-{said.order_id}" if said.order_id else ""),
-            order_id=said.order_id,
+            side=_word(Side, said.side),
+            id=_text("trade id", said.id),
+            cid=_text("cid", said.cid) or (f"{ADOPTED_PREFIX}{order_id}" if order_id else ""),
+            order_id=order_id,
             price=self._amount(said.price),
             quantity=self._amount(said.quantity),
-            fees=[Fee(self._asset_names.get(asset, asset), self._amount(paid)) for asset, paid in said.fees],
-            liquidity=said.liquidity,
+            fees=[Fee(self._asset_name(asset), self._amount(paid)) for asset, paid in said.fees],
+            liquidity=_word(Liquidity, said.liquidity),
         )
 
     def trade_voided(
@@ -114,27 +134,53 @@ class Indexer:
     ) -> messages.TradeVoided:
         """Raises Unindexed."""
         return messages.TradeVoided(
-            exchange_at_ns=said.exchange_at_ns,
+            exchange_at_ns=_count("exchange_at_ns", said.exchange_at_ns),
             received_at_ns=received_at_ns,
             evidence=evidence,
             instrument=self.instrument(said.instrument),
-            side=said.side,
-            id=said.id,
-            cid=said.cid,
+            side=_word(Side, said.side),
+            id=_text("trade id", said.id),
+            cid=_text("cid", said.cid),
         )
 
     def balance(self, said: client.AssetBalance) -> Balance:
         """Raises Unindexed."""
-        index = self._assets.get(said.asset)
+        index = self._assets.get(said.asset) if isinstance(said.asset, str) else None
         if index is None:
             self._unknown("asset", said.asset)
-        return Balance(index, self._amount(said.total), self._amount(said.free), said.exchange_at_ns)
+        total, free = self._amount(said.total), self._amount(said.free)
+        return Balance(index, total, free, _count("exchange_at_ns", said.exchange_at_ns))
+
+    def _asset_name(self, symbol: str) -> str:
+        return self._asset_names.get(symbol) or _text("fee's asset", symbol)
 
     def _amount(self, value: Decimal) -> Amount:
         try:
-            return amount(value) if value else ZERO
+            # A zero may come with any exponent; nothing at all is no zero.
+            return ZERO if isinstance(value, Decimal) and not value else amount(value)
         except (ValueError, TypeError) as error:
             raise Unindexed(f"amount {str(value)[:40]!r} of {self._exchange.name}: {error}") from None
 
-    def _unknown(self, what: str, name: str) -> NoReturn:
-        raise Unindexed(f"{what} {name[:40]!r} is not in the deployment file under {self._exchange.name}")
+    def _unknown(self, what: str, name: object) -> NoReturn:
+        raise Unindexed(f"{what} {str(name)[:40]!r} is not in the deployment file under {self._exchange.name}")
+
+
+# What a client hands over was checked by nobody, and what does not travel would cost the whole event.
+
+
+def _word(cls: type[W], value: object) -> W:
+    if type(value) is cls:
+        return value
+    raise Unindexed(f"{cls.__name__} {str(value)[:40]!r} is none of {', '.join(cls.__members__)}")
+
+
+def _text(what: str, value: object) -> str:
+    if type(value) is str and len(value) <= _TEXT_LIMIT and value.isprintable():
+        return value
+    raise Unindexed(f"{what} {str(value)[:40]!r} is no printable text of up to {_TEXT_LIMIT} characters")
+
+
+def _count(what: str, value: object) -> int:
+    if type(value) is int and 0 <= value < 2**63:
+        return value
+    raise Unindexed(f"{what} {str(value)[:40]!r} is no whole number from 0 on")

@@ -7,7 +7,6 @@ call is heard of no more.
 """
 
 import asyncio
-import types
 from asyncio.tasks import _enter_task, _leave_task
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
@@ -120,14 +119,11 @@ class Lane:
         if not worker.cancelled:
             self._done(worker.token, outcome)
 
-    def step_on(self, worker: "_Worker") -> bool:
-        """Step the queue within the worker's own task. False: nothing is queued, and the worker may rest."""
-        if not self._queue:
-            return False
+    def step_on(self, worker: "_Worker") -> None:
+        """As `step`, within the worker's own task."""
         self.step(worker)
         if self._queue:
             self._idle_worker()  # a new task, whose first step goes on with the queue
-        return True
 
     def _idle_worker(self) -> "_Worker":
         if self._worker is None:
@@ -135,8 +131,12 @@ class Lane:
         return self._worker
 
 
-class _Worker:
-    """One task: it steps the lane's queue, or rests, until a call waits; then it is that call's task."""
+class _Worker(Coroutine[Any, Any, Any]):
+    """One task: it steps the lane's queue, or rests, until a call waits; then it is that call's task.
+
+    It is its task's coroutine itself, instead of having one: a coroutine hears of no cancellation before its
+    first step, but its call has begun by then (uvloop runs a timer that is due before a task that is new).
+    """
 
     def __init__(self, lane: Lane, loop: Loop) -> None:
         self.token = 0
@@ -146,9 +146,9 @@ class _Worker:
         self._loop = loop
         self._call: Coroutine[Any, Any, Any] | None = None
         self._waited_on: Any = None
+        self._owing = False  # what the call waits on is to be given to the task first
         self._rest: asyncio.Future[None] | None = None
-        self._started = False
-        self.task = loop.create_task(self._live(), context=self.context)
+        self.task = loop.create_task(self, context=self.context)
 
     def wake(self) -> None:
         if self._rest is not None and not self._rest.done():
@@ -159,57 +159,55 @@ class _Worker:
         if hasattr(waited_on, "_asyncio_future_blocking"):
             # Its mark is for the task that waits on it: until ours does, others may want to.
             waited_on._asyncio_future_blocking = False
-        self.token, self._call, self._waited_on = token, call, waited_on
+        self.token, self._call, self._waited_on, self._owing = token, call, waited_on, True
         self.wake()
 
     def cancel(self) -> None:
         if not self.cancelled:
             self.cancelled = True
-            # A task that never started would end without its call hearing of it: _live looks at `cancelled`.
-            if self._started:
-                self.task.cancel()
+            self.task.cancel()
 
-    async def _live(self) -> None:
-        self._started = True
-        thrown: BaseException | None = asyncio.CancelledError() if self.cancelled else None
+    # ------------------------------------------------------------------ as the task's coroutine
+
+    def send(self, value: Any) -> Any:
+        if self._call is None:
+            self._lane.step_on(self)
+        if self._call is None:
+            self._rest = self._loop.create_future()
+            return _marked(self._rest)
+        if self._owing:
+            self._owing = False
+            return _marked(self._waited_on)
+        return self._step(self._call.send, None)
+
+    def throw(self, *thrown: Any) -> Any:
+        if self._call is None:
+            raise thrown[0]
+        self._owing = False
+        return self._step(self._call.throw, thrown[0])
+
+    def close(self) -> None:
+        if self._call is not None:
+            self._call.close()
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        raise TypeError("a lane's worker belongs to its task")
+
+    def _step(self, step: Callable[[Any], Any], argument: Any) -> Any:
         try:
-            while self._call is None:
-                if not self._lane.step_on(self):
-                    self._rest = self._loop.create_future()
-                    await self._rest
-        except asyncio.CancelledError as error:
-            if self._call is None:
-                raise
-            thrown = error  # meant for the call that was handed over while we rested
-        try:
-            outcome = Outcome(await _stay(self._call, self._waited_on, thrown))
+            return step(argument)
+        except StopIteration as stop:
+            outcome = Outcome(stop.value)
         except asyncio.CancelledError:
             outcome = Outcome(None, CallCancelled(getattr(self._call, "__name__", "a call")))
         except Exception as error:
             outcome = Outcome(None, error)
         self._lane.ended(self, outcome)
+        raise StopIteration
 
 
-@types.coroutine
-def _stay(
-    call: Coroutine[Any, Any, Any], waited_on: Any, thrown: BaseException | None
-) -> Generator[Any, None, Any]:
-    """Go on with a call that was stepped elsewhere and waits on `waited_on`, as if awaited here."""
-    while True:
-        if thrown is not None:
-            try:
-                waited_on = call.throw(thrown)
-            except StopIteration as stop:
-                return stop.value
-            thrown = None
-        if hasattr(waited_on, "_asyncio_future_blocking"):
-            waited_on._asyncio_future_blocking = True
-        try:
-            yield waited_on
-        except GeneratorExit:
-            call.close()
-            raise
-        except BaseException as error:  # what the task is told (a cancellation) is told to the call
-            thrown = error
-        else:
-            return (yield from call)
+def _marked(waited_on: Any) -> Any:
+    """As a task wants to be given what it shall wait on."""
+    if hasattr(waited_on, "_asyncio_future_blocking"):
+        waited_on._asyncio_future_blocking = True
+    return waited_on

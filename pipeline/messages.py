@@ -30,24 +30,26 @@ ARRAY_LIMIT: Final = 4096  # elements of a list in a body: what is longer travel
 
 T = TypeVar("T")
 Many = Annotated[list[T], msgspec.Meta(max_length=ARRAY_LIMIT)]
+# A journal's column holds no more, and MessagePack would carry 2^64 - 1.
+Whole = Annotated[int, msgspec.Meta(le=2**63 - 1)]
 
 
 class Answers(NamedTuple):
     """The request that an event settles."""
 
     engine: str
-    session: int
-    rid: int
+    session: Whole
+    rid: Whole
 
 
 class Place(msgspec.Struct, gc=False):
     """Where an event stands in the feed: its header (published_at_ns is the merger's clock)."""
 
-    exchange: int
-    feed_id: int
-    seq: int
-    exchange_seq: int
-    published_at_ns: int
+    exchange: Whole
+    feed_id: Whole
+    seq: Whole
+    exchange_seq: Whole
+    published_at_ns: Whole
 
 
 class Message(msgspec.Struct, array_like=True):
@@ -60,12 +62,12 @@ class Message(msgspec.Struct, array_like=True):
 class OpenOrder(Message):
     """Place one order. `price` is None for a market order; `flags` is a bit field of `Flags`."""
 
-    instrument: int
+    instrument: Whole
     cid: str
     side: Side
     kind: OrderKind
     time_in_force: TimeInForce
-    flags: int
+    flags: Whole
     price: Amount | None
     quantity: Amount
     tag: str | None = None
@@ -78,7 +80,7 @@ class OpenOrder(Message):
 class CancelOrder(Message):
     """Cancel one order by its cid. Never expires: it is a wish kept until the order is finished."""
 
-    instrument: int
+    instrument: Whole
     cid: str
     tag: str | None = None
 
@@ -108,7 +110,7 @@ class Failure(Message):
 class Order(Message):
     """One order as the feed knows it. `engine` owns it ("" when adopted); `filled` only ever grows."""
 
-    instrument: int
+    instrument: Whole
     cid: str
     engine: str
     venue_cid: str | None
@@ -116,7 +118,7 @@ class Order(Message):
     side: Side
     kind: OrderKind
     time_in_force: TimeInForce
-    flags: int
+    flags: Whole
     price: Amount | None
     quantity: Amount
     filled: Amount
@@ -127,10 +129,10 @@ class Order(Message):
 class Balance(Message):
     """One asset of the account: `total` and what of it is `free`, in units of the asset."""
 
-    asset: int
+    asset: Whole
     total: Amount
     free: Amount
-    exchange_at_ns: int = 0
+    exchange_at_ns: Whole = 0
 
 
 class Fee(Message):
@@ -146,8 +148,8 @@ class Fee(Message):
 class Event(Message, dict=True, kw_only=True):
     """What happened. `answers` names the one request that it settles, if any."""
 
-    exchange_at_ns: int = 0
-    received_at_ns: int = 0
+    exchange_at_ns: Whole = 0
+    received_at_ns: Whole = 0
     evidence: Evidence = Evidence.NONE
     answers: Answers | None = None
     tag: str | None = None
@@ -177,25 +179,25 @@ class OrderSnapshot(Event, kw_only=True):
 
     order: Order
     failure: Failure | None = None
-    as_of: int = 0  # for Unknown: the feed number (of its exchange) that the executor had read
-    corrects: int = 0  # the seq of the event that this one takes back
+    as_of: Whole = 0  # for Unknown: the feed number (of its exchange) that the executor had read
+    corrects: Whole = 0  # the seq of the event that this one takes back
 
 
 class OrderCancelled(Event, kw_only=True):
     """The answer to a cancel: done (`failure` None) or not. `order` is None when nobody knows the cid."""
 
-    instrument: int
+    instrument: Whole
     cid: str
     order: Order | None = None
     failure: Failure | None = None
-    as_of: int = 0
-    corrects: int = 0
+    as_of: Whole = 0
+    corrects: Whole = 0
 
 
 class Trade(Event, kw_only=True):
     """One fill. (exchange, instrument, side, id) is unique for the account's life."""
 
-    instrument: int
+    instrument: Whole
     side: Side
     id: str
     cid: str
@@ -209,11 +211,11 @@ class Trade(Event, kw_only=True):
 class TradeVoided(Event, kw_only=True):
     """The venue took a trade back (a bust). `corrects` is the trade's seq, 0 if it was never on the feed."""
 
-    instrument: int
+    instrument: Whole
     side: Side
     id: str
     cid: str = ""
-    corrects: int = 0
+    corrects: Whole = 0
 
 
 class BalanceSnapshot(Event, kw_only=True):
@@ -223,9 +225,9 @@ class BalanceSnapshot(Event, kw_only=True):
 class AccountSnapshot(Event, kw_only=True):
     """The account at one moment, in `parts` parts (1-based `part`); in force at its last part."""
 
-    generation: int
-    part: int
-    parts: int
+    generation: Whole
+    part: Whole
+    parts: Whole
     balances: Many[Balance] = msgspec.field(default_factory=list)
     orders: Many[Order] = msgspec.field(default_factory=list)
 
@@ -233,14 +235,14 @@ class AccountSnapshot(Event, kw_only=True):
 class Reconnecting(Event, kw_only=True):
     """The account stream of `generation` ended (or never began); once per outage."""
 
-    generation: int
+    generation: Whole
     failure: Failure | None = None
 
 
 class Subscribed(Event, kw_only=True):
     """Stream `generation` is up. Its number is the fence: what it shows is newer than all before."""
 
-    generation: int
+    generation: Whole
 
 
 class Synced(Event, kw_only=True):
@@ -248,7 +250,7 @@ class Synced(Event, kw_only=True):
     surely all).
     """
 
-    generation: int
+    generation: Whole
     complete: bool
 
 
@@ -263,27 +265,27 @@ class Refused(Event, kw_only=True):
 class CancelAllDone(Event, kw_only=True):
     """The one answer to a CancelAll: how many orders ended, did not, or are not known."""
 
-    cancelled: int
-    failed: int
-    unknown: int
+    cancelled: Whole
+    failed: Whole
+    unknown: Whole
 
 
 class Stuck(Event, kw_only=True):
     """An order nobody has been able to speak for since `since_ns`."""
 
-    instrument: int
+    instrument: Whole
     cid: str
-    since_ns: int
+    since_ns: Whole
 
 
 class ActorStarted(Event, kw_only=True):
     actor: str
-    epoch: int
+    epoch: Whole
 
 
 class ActorLost(Event, kw_only=True):
     actor: str
-    last_heard_ns: int
+    last_heard_ns: Whole
 
 
 class Halted(Event, kw_only=True):
@@ -301,24 +303,24 @@ class Resumed(Event, kw_only=True):
 class FeedReset(Event, kw_only=True):
     """The numbers before this one belong to another feed: take the state snapshot, do not resume."""
 
-    previous_feed_id: int
+    previous_feed_id: Whole
     reason: str = ""
 
 
 class SourceMark(Message):
     """How far the merger has committed one source's frames."""
 
-    source: int
-    epoch: int
-    number: int
+    source: Whole
+    epoch: Whole
+    number: Whole
 
 
 class ExchangeMark(Message):
     """One exchange's last feed number, and the exchange time of its last committed trade."""
 
-    exchange: int
-    exchange_seq: int
-    last_trade_at_ns: int
+    exchange: Whole
+    exchange_seq: Whole
+    last_trade_at_ns: Whole
 
 
 class Heartbeat(Message):
@@ -327,7 +329,7 @@ class Heartbeat(Message):
     Its header carries exchange 0xFFFF, the feed id, and `seq` = `last_seq`.
     """
 
-    last_seq: int
+    last_seq: Whole
     exchanges: Many[ExchangeMark]
     acknowledged: Many[SourceMark]
     unwritable: bool = False

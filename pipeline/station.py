@@ -138,6 +138,7 @@ class Station:
     def _asker(self, link: str) -> Callable[[list[tuple[bytes, bytes]]], None]:
         def on_batch(questions: list[tuple[bytes, bytes]]) -> None:
             def handle(now_ns: int) -> None:
+                self._tell_dropped()  # so that a health question sees it
                 on_question = self.actor.on_question
                 for peer, frame in questions:
                     on_question(link, peer, frame, now_ns)
@@ -145,6 +146,12 @@ class Station:
             self._turn(handle)
 
         return on_batch
+
+    def _tell_dropped(self) -> None:
+        for name, reader in self._readers.items():
+            dropped, reader.wire.dropped = reader.wire.dropped, 0
+            if dropped:
+                self.actor.on_dropped(name, dropped)
 
     def _collect_soon(self) -> None:
         if not self._collecting:

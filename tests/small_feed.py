@@ -11,11 +11,12 @@ from pipeline.vocabulary import Role
 class SmallFeed:
     """Publishes events of a few exchanges, keeps the newest, answers questions."""
 
-    def __init__(self, exchanges=2, parts=2, chunk_limit=1_000):
+    def __init__(self, exchanges=2, parts=2, chunk_limit=1_000, synced=True):
         self.feed_id = 1_000
         self.exchanges = exchanges
         self.parts = parts
         self.chunk_limit = chunk_limit
+        self.synced = synced
         self.unwritable = False
         self._begin()
 
@@ -74,7 +75,7 @@ class SmallFeed:
 
     def _state(self, exchange):
         wanted = [of for of in self.numbers if exchange in (NO_EXCHANGE, of)]
-        states = [ExchangeState(of, self.numbers[of], 1, True, False) for of in wanted]
+        states = [ExchangeState(of, self.numbers[of], 1, self.synced, False) for of in wanted]
         return [
             StateChunk(self.feed_id, self.seq, part + 1, self.parts, states) for part in range(self.parts)
         ]

@@ -130,6 +130,25 @@ def test_a_lock_file_left_by_a_killed_process_is_no_obstacle(tmp_path):
     lock.release()
 
 
+def test_a_lock_file_that_its_holder_removes_meanwhile_is_not_the_lock(tmp_path):
+    class Racing(Lock):
+        tries = 0
+
+        def _open(self, deployment):
+            descriptor = super()._open(deployment)
+            self.tries += 1
+            if self.tries == 1:  # the holder ends between our open and our lock
+                self.path.unlink()
+            return descriptor
+
+    here = deployment(tmp_path)
+    prepare(here)
+    lock = Racing(here, "router")
+    with pytest.raises(ConfigError, match="already running"):
+        Lock(here, "router")
+    lock.release()
+
+
 def test_a_lock_that_is_a_symbolic_link_is_refused(tmp_path):
     here = deployment(tmp_path)
     prepare(here)
@@ -152,8 +171,10 @@ Lock(here, "router")
 ready, going = os.pipe()
 child = os.fork()
 if child == 0:
+    os.write(going, b"!")
     sys.stdin.read()  # until the test lets go
     os._exit(0)
+os.read(ready, 1)
 print(child, flush=True)
 os._exit(0)  # the parent ends, the child lives on
 """

@@ -67,6 +67,12 @@ class Wired:
         self.now_ns += milliseconds * MILLI
         self.reader.on_deadline(self.now_ns)
 
+    def exchange_words(self):
+        """A round trip in which nothing is held up."""
+        self.beat()
+        self.deliver()
+        self.answer()
+
     def forget(self, keep):
         self.feed.forget(keep)
 
@@ -83,7 +89,9 @@ class Wired:
         for _ in range(100):
             self.beat()
             self.deliver()
-            while self.questions or self.answers:
+            for _ in range(1_000):
+                if not self.questions and not self.answers:
+                    break
                 self.answer()
             if self.reader.joined and self.listener.number == self.last:
                 return
@@ -97,17 +105,20 @@ def joined(**options):
     return wired
 
 
+publish = st.tuples(st.just("publish"), st.integers(1, 12))
+deliver = st.tuples(st.just("deliver"), st.integers(1, 40))
+answer = st.tuples(st.just("answer"), st.integers(1, 3))
+beat = st.tuples(st.just("beat"), st.none())
+trouble = st.one_of(
+    st.tuples(st.just("wait"), st.sampled_from([10, 400, 1_100])),
+    st.tuples(st.just("forget"), st.sampled_from([0, 1, 5, 30])),
+    st.tuples(st.just("mode"), st.sampled_from(["good", "drop", "double"])),
+    st.tuples(st.sampled_from(["lose", "another", "cut"]), st.none()),
+)
 steps = st.lists(
-    st.one_of(
-        st.tuples(st.just("publish"), st.integers(1, 12)),
-        st.tuples(st.just("deliver"), st.integers(1, 20)),
-        st.tuples(st.just("answer"), st.integers(1, 3)),
-        st.tuples(st.just("wait"), st.sampled_from([10, 400, 1_100])),
-        st.tuples(st.just("forget"), st.sampled_from([0, 1, 5, 30])),
-        st.tuples(st.just("mode"), st.sampled_from(["good", "drop"])),
-        st.tuples(st.sampled_from(["beat", "lose", "another", "cut"]), st.none()),
-    ),
-    max_size=40,
+    st.one_of(publish, deliver, answer, beat, st.tuples(st.just("exchange_words"), st.none()), trouble),
+    min_size=30,
+    max_size=80,
 )
 
 
@@ -243,6 +254,44 @@ def test_it_joins_while_traffic_never_stops(exchange):
     again.publish(300)
     again.deliver()
     assert again.listener.number == again.last and again.listener.heard[0] == 1
+
+
+@pytest.mark.parametrize("exchange", [None, 1])
+def test_a_long_replay_is_asked_for_chunk_by_chunk(exchange):
+    wired = Wired(exchange, (1_000, 0, 0), chunk_limit=10)
+    wired.publish(25)
+    wired.link.cut()
+    wired.beat()
+    wired.deliver()
+    for _ in range(3):
+        wired.answer()
+    assert wired.reader.joined and wired.listener.number == wired.last
+    assert wired.questions == [] and wired.reader.gaps == 0
+
+
+def test_a_state_with_a_part_missing_is_asked_for_again():
+    wired = Wired(parts=3)
+    wired.publish(5)
+    wired.beat()
+    wired.deliver()
+    wired.ask()
+    del wired.answers[1]
+    wired.answer()
+    assert len(wired.questions) == 1 and not wired.reader.joined
+    wired.settle()
+
+
+def test_what_arrived_during_a_replay_is_not_asked_for_again():
+    wired = joined()
+    wired.publish(3)
+    wired.link.cut()
+    wired.publish(3)
+    wired.deliver()
+    wired.ask()
+    wired.publish(3)
+    wired.deliver()
+    wired.answer()
+    assert wired.listener.number == 9 and wired.reader.joined and wired.reader.gaps == 1
 
 
 def test_a_burst_beyond_what_may_wait_is_replayed(monkeypatch):

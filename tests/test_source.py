@@ -94,14 +94,15 @@ class Wired:
 
 steps = st.lists(
     st.one_of(
-        st.tuples(st.just("emit"), st.integers(1, 700)),
-        st.tuples(st.just("deliver"), st.integers(1, 900)),
-        st.tuples(st.just("wait"), st.integers(1, 600)),
+        st.tuples(st.just("emit"), st.sampled_from([1, 2, 5, 700])),
+        st.tuples(st.just("deliver"), st.sampled_from([1, 5, 100, 10_000])),
+        st.tuples(st.just("wait"), st.sampled_from([1, 2, 3, 250, 500])),
         st.tuples(st.just("mode"), st.sampled_from(["good", "drop", "double", "mix"])),
         st.tuples(st.just("room"), st.sampled_from([None, 0, 3, 300])),
         st.tuples(st.sampled_from(["acknowledge", "cut", "restart"]), st.none()),
     ),
-    max_size=30,
+    min_size=20,
+    max_size=60,
 )
 
 

@@ -121,10 +121,16 @@ def test_what_a_full_link_does_not_take_comes_back_in_order(tmp_path):
 
 def test_an_actor_that_sends_again_what_was_not_taken_does_not_hold_up_the_others(tmp_path):
     class Stubborn(Told):
+        noted = True  # what it did about unsent frames was followed by the end of a batch, so by a commit
+
         def on_unsent(self, link, frames, now_ns):
             super().on_unsent(link, frames, now_ns)
+            self.noted = False
             for frame in frames:
                 self.outbox.send(link, frame)
+
+        def on_batch_end(self, now_ns):
+            self.noted = True
 
     class Deaf(Told):
         def on_start(self, now_ns, seed):
@@ -146,6 +152,7 @@ def test_an_actor_that_sends_again_what_was_not_taken_does_not_hold_up_the_other
             engine = running.attach("mm", wanted, lambda *_: None)
             engine.send("requests", b"me too")
             await until(lambda: cast["router"].heard and len(cast["executor.x"].unsent) > 3)
+            assert cast["executor.x"].noted
             engine.send("c", b"listen")
             await until(lambda: len(cast["merger"].heard) == 100)
             assert [frame for _, frame in cast["merger"].heard] == [b"%d" % number for number in range(100)]
@@ -221,6 +228,7 @@ def test_while_a_burst_is_published_no_inbox_is_read(tmp_path):
         def on_message(self, link, frame, now_ns):
             super().on_message(link, frame, now_ns)
             waiting.append(len(running.station("merger").outflow._publishers["feed"].left))
+            self.outbox.pause("control", False)  # it may be read again: not yet
             for number in range(500):
                 self.outbox.send("feed", b"%d" % number)
 

@@ -23,6 +23,7 @@ from actors.clients.conformance_words import (
     check_trade,
     state_of,
 )
+from pipeline.actor import Outcome
 from pipeline.client import (
     CancelOrder,
     Capability,
@@ -42,6 +43,7 @@ from pipeline.vocabulary import Error, OrderKind, OrderState, Side, TimeInForce
 Provoke = Callable[..., Awaitable[None]]
 DOUBLINGS_LIMIT: Final = 24  # of the first order's size, until the venue takes it
 GONE: Final = (Error.OrderNotFound, Error.OrderAlreadyCancelled, Error.OrderAlreadyFullyFilled)
+RETRY_S: Final = 0.02
 _VALID_NS: Final = 30_000_000_000
 _NO_PRICE: Final = Decimal(100)  # where there is no market any price will do
 
@@ -109,15 +111,14 @@ class Trader:
 
     async def call(self, method: str, *args: Any, of: ExecutionClient | None = None) -> Any:
         """The result of one call. Raises ExecutionError as the client does, Broken for all else."""
-        begun = time.monotonic()
-        try:
-            async with asyncio.timeout(self.terms.patience_s):
-                value, error = await attempt(_awaited, getattr(of or self.client, method), args)
-        except TimeoutError:
-            broken(f"{method} did not return within {self.terms.patience_s:g} s")
-        self.slowest_s = max(self.slowest_s, time.monotonic() - begun)
+        until = time.monotonic() + self.terms.patience_s
+        value, error = await self._once(method, args, of)
+        while _surely_nothing_left(error) and time.monotonic() < until:
+            await asyncio.sleep(RETRY_S)  # a new instance may still be connecting
+            value, error = await self._once(method, args, of)
         if isinstance(error, ExecutionError):
-            check(isinstance(error.error, Error), f"{method} raised an ExecutionError of {error.error!r}: no Error")
+            known = isinstance(error.error, Error)
+            check(known, f"{method} raised an ExecutionError of {error.error!r}: give an Error")
             check(error.sent in ("no", "maybe"), f'{method} raised sent = {error.sent!r}: "no" or "maybe"')
             raise error
         if isinstance(error, Broken):
@@ -126,17 +127,25 @@ class Trader:
             broken(f"{method} raised {type(error).__name__}: {error}; raise an ExecutionError")
         return value
 
+    async def _once(self, method: str, args: tuple[Any, ...], of: ExecutionClient | None) -> Outcome:
+        begun, patience_s = time.monotonic(), self.terms.patience_s
+        outcome = await attempt(_bounded, getattr(of or self.client, method), args, patience_s)
+        took_s = time.monotonic() - begun
+        if isinstance(outcome.error, TimeoutError) and took_s >= patience_s:
+            broken(f"{method} did not return within {patience_s:g} s")
+        self.slowest_s = max(self.slowest_s, took_s)
+        return outcome
+
     async def rejection(self, method: str, *args: Any) -> Error | None:
         """Why the venue said no to a call; None when it did not. Broken when it is no rejection."""
         try:
             await self.call(method, *args)
         except ExecutionError as error:
-            check(error.error.rejected, f"{method} raised {error}: the venue's no is a Rejected, which is final")
+            check(
+                error.error.rejected, f"{method} raised {error}: the venue's no is a Rejected, which is final"
+            )
             return error.error
         return None
-
-    async def made(self) -> ExecutionClient:
-        return self.make()
 
     # ------------------------------------------------------------------------------------ orders
 
@@ -250,14 +259,18 @@ class Trader:
         found = await watch.until(all_of_it, self.terms.patience_s)
         return watch.trades_of(request.cid, order.id) if found is None else found
 
-    async def fetched(self, request: OpenOrder, id: str | None, of: ExecutionClient | None = None) -> list[Trade]:
+    async def fetched(
+        self, request: OpenOrder, id: str | None, of: ExecutionClient | None = None
+    ) -> list[Trade]:
         """The trades of an order by fetch_trades, where that is offered."""
         if Capability.TRADES not in self.client.capabilities:
             return []
         trades, _ = await self.fetch_trades(0, of)
         return [t for t in trades if t.cid == request.cid or (id is not None and t.order_id == id)]
 
-    async def fetch_trades(self, since_ns: int, of: ExecutionClient | None = None) -> tuple[list[Trade], bool]:
+    async def fetch_trades(
+        self, since_ns: int, of: ExecutionClient | None = None
+    ) -> tuple[list[Trade], bool]:
         """Raises Broken unless the answer is trades and a flag."""
         value = await self.call("fetch_trades", self.symbols, since_ns, of=of)
         pair = isinstance(value, tuple) and len(value) == 2
@@ -297,7 +310,7 @@ class Trader:
     async def clear(self) -> None:
         """Cancel what was left open, sell what was bought; what cannot be done is said."""
         for cid, id in list(self.live.items()):
-            value, error = await attempt(self.call, "cancel_order", CancelOrder(self.symbol, cid, id))
+            _, error = await attempt(self.call, "cancel_order", CancelOrder(self.symbol, cid, id))
             if isinstance(error, ExecutionError) and error.error in GONE:
                 error = None
             if error is not None:
@@ -307,16 +320,25 @@ class Trader:
         if surplus > 0 and not self.no_market:
             error = (await attempt(self.take, self.request(Side.SELL, surplus, None))).error
             if error is not None:
-                self.left.append(f"{surplus} of {self.terms.instrument.base} was bought and not sold ({error})")
+                self.left.append(
+                    f"{surplus} of {self.terms.instrument.base} was bought and not sold ({error})"
+                )
         for each in (self.client, self.other):
             await attempt(each.close)
 
 
-async def _awaited(method: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+def _surely_nothing_left(error: Exception | None) -> bool:
+    """Whether the client was not connected: nothing was done, so it may be asked again."""
+    offline = (Error.ExchangeOffline, Error.Socket)
+    return isinstance(error, ExecutionError) and error.error in offline and error.sent == "no"
+
+
+async def _bounded(method: Callable[..., Any], args: tuple[Any, ...], within_s: float) -> Any:
     result = method(*args)
     name = getattr(method, "__name__", "a method")
     check(inspect.isawaitable(result), f"{name} is no coroutine: write `async def` and return its result")
-    return await result
+    async with asyncio.timeout(within_s):
+        return await result
 
 
 def finished_as(order: Order, *states: OrderState) -> None:

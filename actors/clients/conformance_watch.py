@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from copy import copy
 from typing import Any, TypeVar
 
 from actors.clients.conformance_words import Broken, check, check_balance, check_order, check_trade, state_of
@@ -54,6 +55,7 @@ class Watch:
             )
 
     def _note(self, order: Order) -> None:
+        order = copy(order)  # what it says now, whatever the client does with it later
         self.orders.append(order)
         last, self._last[order.cid] = self._last.get(order.cid), order
         if last is None or self.went_back:

@@ -1,4 +1,4 @@
-"""What a client's words must be made of: the right types, the venue's names, decimals, nothing half filled in.
+"""What a client's words must be made of: the right types, the venue's names, decimals, nothing left out.
 
 Everything here raises `Broken` with one sentence that says what is wrong and what would be right.
 """
@@ -40,7 +40,9 @@ def check_order(value: object, where: str) -> Order:
     if not isinstance(value, Order):
         broken(f"{where}: a {type(value).__name__} instead of an Order")
     _text(value.instrument, f"{where}: instrument")
-    check(isinstance(value.cid, str), f'{where}: cid is {value.cid!r}: text, or "" where the venue knows none')
+    check(
+        isinstance(value.cid, str), f'{where}: cid is {value.cid!r}: text, or "" where the venue knows none'
+    )
     _text_or_none(value.id, f"{where}: id")
     _word(value.side, Side, f"{where}: side")
     _word(value.kind, OrderKind, f"{where}: kind")
@@ -81,7 +83,9 @@ def check_trade(value: object, where: str) -> Trade:
     check(_decimal(value.price, f"{where}: price") > 0, f"{where}: a price of {value.price}")
     check(_decimal(value.quantity, f"{where}: quantity") > 0, f"{where}: a quantity of {value.quantity}")
     for fee in value.fees:
-        check(isinstance(fee, tuple) and len(fee) == 2, f"{where}: fees are (asset, amount) pairs, not {fee!r}")
+        check(
+            isinstance(fee, tuple) and len(fee) == 2, f"{where}: fees are (asset, amount) pairs, not {fee!r}"
+        )
         _text(fee[0], f"{where}: a fee's asset")
         _decimal(fee[1], f"{where}: a fee")
     _time(value.exchange_at_ns, where)
@@ -105,7 +109,10 @@ def check_echo(order: Order, request: OpenOrder, where: str) -> None:
         said, asked = getattr(order, name), getattr(request, name)
         check(said == asked, f"{where}: {name} is {said!r}, and the order has {asked!r}")
     if request.price is not None:
-        check(order.price == request.price, f"{where}: price is {order.price}, and the order has {request.price}")
+        check(
+            order.price == request.price,
+            f"{where}: price is {order.price}, and the order has {request.price}",
+        )
 
 
 def _decimal(value: Any, where: str) -> Decimal:

@@ -1,8 +1,8 @@
 """The command line: what `orderwire` does with what a person or a script types.
 
-Every command ends with 0 (done), 1 (the work failed) or 2 (bad usage or deployment file), and with one line on
-stderr for 1 and 2. No traceback reaches a user unless ORDERWIRE_DEBUG is set. Modules that cost time are
-imported by the command that needs them.
+Every command ends with 0 (done), 1 (the work failed) or 2 (bad usage or deployment file), and one line
+on stderr for 1 and 2. No traceback reaches a user unless ORDERWIRE_DEBUG is set. Modules that cost time
+are imported by the command that needs them.
 """
 
 import os
@@ -19,17 +19,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
     if not os.environ.get("ORDERWIRE_DEBUG"):
         sys.excepthook = _one_line
+    _fill_closed_descriptors()
     try:
         code = _run(list(sys.argv[1:] if arguments is None else arguments))
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # Whoever read our output has gone: nothing can be said there any more, not even by the interpreter's end.
+        # Whoever read our output has gone: nothing can be said there any more, at the end neither.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _fill_closed_descriptors() -> None:
+    """Where stdin, stdout or stderr is closed, a socket would get its number: something harmless takes it."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def _run(arguments: list[str]) -> int:

@@ -1,8 +1,8 @@
 """Holds what the feed said of an account against the exchange's own ledger.
 
-A feed is folded into a record as it is read; what is wrong with the feed by itself (a gap, a second answer, an
-order that went backwards, a trade told twice) is noted on the way. Both sides are in the venue's names. What
-remains different once traffic has stopped is a discrepancy, one line each.
+A feed is folded into a record as it is read; what is wrong with the feed by itself (a gap, a second answer,
+an order that went backwards, a trade told twice) is noted on the way. Both sides are in the venue's names.
+What remains different once traffic has stopped is a discrepancy, one line each.
 """
 
 import sqlite3
@@ -177,7 +177,7 @@ def ledger_path(deployment: Deployment, exchange: Exchange) -> Path:
 
 
 def read_ledger(path: Path) -> Account:
-    """What a simulated exchange itself has in its ledger (actors/exchange/ledger.py). Raises sqlite3.Error."""
+    """What a simulated exchange has in its ledger (actors/exchange/ledger.py). Raises sqlite3.Error."""
     account = Account()
     connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
     try:
@@ -185,7 +185,7 @@ def read_ledger(path: Path) -> Account:
         for number, cid, symbol, state, filled, quantity in connection.execute(
             "SELECT number, cid, instrument, state, filled, quantity FROM orders ORDER BY number"
         ):
-            # Two rows of one cid are two orders: the second keeps its number, and so is found on one side only.
+            # Two rows of one cid are two orders: the second keeps its number, and stands on one side only.
             key = cid if cid not in account.orders else f"{cid} (order {number})"
             account.orders[key] = OrderWord(symbol, OrderState(state), parse(filled), parse(quantity))
         for id, symbol, side, cid, price, quantity, asset, fee in connection.execute(

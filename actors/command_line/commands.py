@@ -240,6 +240,41 @@ def resolve(config: str, cid: str, outcome: str, because: str) -> int:
 
 
 @orderwire.command()
+@CONFIG
+@click.argument("exchange", required=False)
+@click.option("--instrument", default="", metavar="NAME", help="What to trade; the first one when left out.")
+@click.option("--price", metavar="P", help="About what it trades at; found out when left out.")
+@click.option("--quantity", metavar="Q", help="Of each order; the least that may be when left out.")
+@click.option("--partial-quantity", metavar="Q", help="More than stands at the best price.")
+@click.option(
+    "--patience",
+    "patience_s",
+    type=click.FloatRange(0.1, 600),
+    default=5,
+    show_default=True,
+    metavar="S",
+    help="How long anything may take.",
+)
+@JSON
+def certify(
+    config: str,
+    exchange: str | None,
+    instrument: str,
+    price: str | None,
+    quantity: str | None,
+    partial_quantity: str | None,
+    patience_s: float,
+    as_json: bool,
+) -> int:
+    """Play the conformance suite against a deployment's clients. A live client trades, in small orders."""
+    deployment = _load(config)
+    from actors.command_line import certify as suite
+
+    wanted = suite.Wanted(exchange, instrument, price, quantity, partial_quantity, patience_s)
+    return _wait_for(suite.certify(deployment, suite.check(deployment, wanted), as_json))
+
+
+@orderwire.command()
 @click.option(
     "--seconds", type=click.FloatRange(1, 86_400), default=10, show_default=True, help="How long to trade."
 )

@@ -1,8 +1,8 @@
 """`orderwire demo`: ten seconds of trading on two simulated exchanges, held against their own ledgers.
 
-Everything runs in this process and in a directory that is gone at the end. On the way one exchange drops its
-account stream and the other accepts orders without answering; at the end every order, trade and balance on the
-feed must equal the exchanges' own, or the exit code is 1.
+Everything runs in this process and in a directory that is gone at the end. On the way one exchange
+drops its account stream, the other loses a request and accepts orders without answering. At the end every
+order, trade and balance on the feed must equal the exchanges' own, or the exit code is 1.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from actors.clients import client_class
 from actors.command_line import demo_report, recordings
 from actors.command_line.audit import FeedRecord
 from actors.command_line.demo_view import view
-from actors.command_line.exits import DONE, FAILED, WorkFailed, complain
+from actors.command_line.exits import DONE, FAILED, INTERRUPTED, WorkFailed, complain
 from actors.command_line.market_maker import Market, MarketMaker
 from actors.command_line.questions import NoAnswer, Questions
 from actors.command_line.readiness import not_ready
@@ -46,6 +46,7 @@ PATH_LIMIT: Final = 48  # of the directory: sockets stand in it, and their paths
 # When (as a part of the time) which exchange (by its place in the file) gets which fault.
 FAULTS: Final = (
     (0.3, 0, ("disconnect",)),
+    (0.35, 1, ("drop_before_accept", "1", "open")),
     (0.45, 1, ("accept_then_no_reply", "3", "open")),
 )
 
@@ -68,6 +69,8 @@ def demo(plan: Plan) -> int:
             run = uvloop.run(trade(deployment, prices, plan))
         except (ActorFailed, EngineError, NoAnswer) as error:
             raise WorkFailed(str(error)) from error
+        except asyncio.CancelledError:  # SIGTERM: everything was stopped in order
+            return INTERRUPTED
         discrepancies = demo_report.audit(deployment, run.record)
         demo_report.show(deployment, run.record, run.tally, discrepancies)
     for problem in (*run.problems, *run.record.problems, *map(str, discrepancies)):
@@ -84,11 +87,12 @@ def directory() -> "tempfile.TemporaryDirectory[str]":
 
 
 def embedded(folder: Path, plan: Plan) -> tuple[Deployment, dict[Market, Decimal]]:
-    """The embedded deployment in that folder, with the plan's seed and recordings, and where its prices begin."""
+    """The embedded deployment in that folder with the plan's seed and recordings; where its prices begin."""
     text = importlib.resources.files("actors.command_line").joinpath("embedded.toml").read_text()
     deployment = deployment_file.parse(text, folder / "demo.toml", folder, client_class)
     found = recordings.find(deployment, plan.files)
-    exchanges, prices = [], {}
+    exchanges = []
+    prices: dict[Market, Decimal] = {}
     for exchange in deployment.exchanges:
         simulation: dict[str, Any] = {**exchange.simulation, "seed": plan.seed * 1_000 + exchange.index}
         recorded = {each.instrument: each for each in found if each.exchange == exchange.name}
@@ -207,7 +211,7 @@ async def _flip(run: Run, questions: Questions, index: int, words: tuple[str, ..
 
 
 async def _come_to_rest(run: Run) -> None:
-    """Cancel everything and wait until every request is answered, every order finished, and the feed quiet."""
+    """Cancel everything; wait until every request is answered, every order finished, the feed quiet."""
     engine, loop = run.engine, asyncio.get_running_loop()
     for exchange in run.deployment.exchanges:
         engine.cancel_all(exchange.name)
@@ -219,7 +223,7 @@ async def _come_to_rest(run: Run) -> None:
             quiet_since_s, seq = loop.time(), run.record.seq
         if loop.time() > give_up_at_s:
             run.problems.append(
-                f"not at rest {QUIET_WITHIN_S:g} s after the last request: {engine.outstanding} requests are not "
-                f"answered, {len(engine.orders)} orders not finished"
+                f"not at rest {QUIET_WITHIN_S:g} s after the last request: {engine.outstanding} requests are "
+                f"not answered, {len(engine.orders)} orders not finished"
             )
             return

@@ -46,9 +46,10 @@ def show(deployment: Deployment, record: FeedRecord, tally: Tally, discrepancies
     columns = ("exchange", "", "on the feed #", "at the exchange #", "")
     terminal.console().print(terminal.table("totals", columns, rows))
     terminal.line(
-        f"{tally.orders:,} orders, {tally.fills:,} fills, {tally.cancels:,} cancelled, {tally.refused} refused, "
-        f"{tally.reconnects} reconnects, {tally.timeouts} timeouts, {tally.unknowns} unknown on the way, "
-        f"{record.events:,} events; answers p50 {tally.latency_ms(0.5):.1f} ms, p99 {tally.latency_ms(0.99):.1f} ms"
+        f"{tally.orders:,} orders, {tally.fills:,} fills, {tally.cancels:,} cancelled, "
+        f"{tally.refused} refused, {tally.reconnects} reconnects, {tally.timeouts} timeouts, "
+        f"{tally.unknowns} unknown on the way, {record.events:,} events; "
+        f"answers p50 {tally.latency_ms(0.5):.1f} ms, p99 {tally.latency_ms(0.99):.1f} ms"
     )
     for said in tally.faults:
         terminal.line(f"fault: {said}")

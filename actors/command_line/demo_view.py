@@ -7,7 +7,6 @@ from actors.command_line import terminal
 from actors.command_line.tally import Tally
 
 if TYPE_CHECKING:
-    from rich.live import Live
     from rich.table import Table
 
 

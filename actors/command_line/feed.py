@@ -1,4 +1,4 @@
-"""`orderwire feed`: the feed from a number on, from the running merger or, when nothing runs, from its journal.
+"""`orderwire feed`: the feed from a number on, of the running merger or, when nothing runs, of its journal.
 
 Without `--follow` it ends with the last event that there was when it began.
 """

@@ -1,8 +1,8 @@
 """The small market maker of the demo: two quotes on every instrument, around the last price it knows.
 
-It has no market data: what it knows are its own fills (and where the market began). So it quotes close, now and
-then takes a little to see where the market is, and follows. The same seed and the same events make the same
-requests.
+It has no market data: what it knows are its own fills (and where the market began). So it quotes close, now
+and then takes a little to see where the market is, and follows. The same seed and the same events make the
+same requests.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""`fault`, `halt`, `resume` and `resolve`: an operator's commands, each on the control socket of who obeys it.
+"""`fault`, `halt`, `resume` and `resolve`: an operator's commands, on the control socket of who obeys.
 
 A halt does not need the router, and reaches every executor that answers however the others are.
 """

@@ -50,8 +50,8 @@ def check_exchange(deployment: Deployment, exchange: Exchange) -> None:
     places = [deployment.process_of[f"{role}.{exchange.name}"] for role in ("executor", "reconnector")]
     if Capability.SINGLE_SESSION in client.capabilities and places[0] != places[1]:
         raise ConfigError(
-            f"{deployment.path}: processes: {exchange.client} has one session for calls and account stream, but "
-            f"executor.{exchange.name} is in {places[0]} and reconnector.{exchange.name} in {places[1]}; "
+            f"{deployment.path}: processes: {exchange.client} has one session for calls and account stream, "
+            f"but executor.{exchange.name} is in {places[0]} and reconnector.{exchange.name} in {places[1]}; "
             "place both in one process"
         )
 
@@ -107,14 +107,15 @@ def _examine(connection: sqlite3.Connection, deployment: Deployment, health: Jou
     version = meta.get("schema_version")
     if version != SCHEMA_VERSION:
         raise ConfigError(
-            f"{health.path}: the journal has schema version {version}, this orderwire reads {SCHEMA_VERSION}; "
-            "run the version that wrote it, or a newer one"
+            f"{health.path}: the journal has schema version {version}, this orderwire reads "
+            f"{SCHEMA_VERSION}; run the version that wrote it, or a newer one"
         )
     for entry in str(meta.get("table") or "").splitlines():
         if entry not in deployment.table:
             raise ConfigError(
-                f"{deployment.path}: the journal {health.path} was begun with the entry '{entry}', which was moved "
-                "or changed; put it back where it was (new entries go at the end), or give a new state_dir"
+                f"{deployment.path}: the journal {health.path} was begun with the entry '{entry}', "
+                "which was moved or changed; put it back where it was (new entries go at the end), "
+                "or give a new state_dir"
             )
     health.ended = str(meta.get("ended", ""))
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]

@@ -14,7 +14,7 @@ from typing import Final
 from actors.assembly import maker
 from actors.command_line import terminal
 from actors.command_line.exits import DONE, WorkFailed
-from actors.command_line.readiness import announce_ready
+from actors.command_line.readiness import announce_ready, ready_line
 from pipeline.deployment import ConfigError, Deployment
 from pipeline.host import ActorFailed, Host
 from pipeline.report import Say, to_stderr
@@ -41,7 +41,7 @@ async def run_process(deployment: Deployment, process: str, alone: bool = False)
         asyncio.get_running_loop().add_signal_handler(number, _once, stop)
     try:
         await host.start()
-        terminal.line(f"orderwire: {process} ready", flush=True)
+        terminal.line(ready_line(process), flush=True)
         stop.add_done_callback(lambda _: host.request_stop())
         if alone:
             announcing = asyncio.ensure_future(announce_ready(deployment))

@@ -32,7 +32,7 @@ class NoAnswer(Exception):
 
 
 class Questions:
-    """One asker. `attach` is the host's, for one that lives beside the actors; without it, it is a process apart."""
+    """One asker: beside the actors with their host's `attach`, without it in a process apart."""
 
     def __init__(self, deployment: Deployment, attach: Attach | None = None) -> None:
         self._deployment = deployment

@@ -16,6 +16,11 @@ ASK_READY_EVERY_S: Final = 0.1
 SAY_WAITING_AFTER_S: Final = 10.0
 
 
+def ready_line(name: str) -> str:
+    """What a process (or a supervisor, for its deployment) says on stdout when it is ready."""
+    return f"orderwire: {name} ready"
+
+
 async def announce_ready(deployment: Deployment) -> None:
     """Say `orderwire: <deployment> ready` once every actor answers and every executor takes opens."""
     loop = asyncio.get_running_loop()
@@ -29,7 +34,7 @@ async def announce_ready(deployment: Deployment) -> None:
                 say_at = loop.time() + 6 * SAY_WAITING_AFTER_S
             await asyncio.sleep(ASK_READY_EVERY_S if waiting else 0)
     try:
-        terminal.line(f"orderwire: {deployment.name} ready", flush=True)
+        terminal.line(ready_line(deployment.name), flush=True)
     except OSError:
         return
 

@@ -1,4 +1,4 @@
-"""Finds what `--market-data FILE...` is a recording of: the instrument by its symbol, and where its price began.
+"""Finds what `--market-data FILE...` is a recording of: the instrument by its symbol, and its first price.
 
 Recordings are gzipped lines, `<receive time, ns> <json>`, as actors/exchange/recordings.py plays them.
 """
@@ -31,7 +31,7 @@ class Recording(NamedTuple):
 
 
 def find(deployment: Deployment, files: Sequence[Path]) -> list[Recording]:
-    """What each file is a recording of. Raises click.UsageError that names the file and what would be right."""
+    """What each file is a recording of. Raises click.UsageError that names file and what would be right."""
     found: list[Recording] = []
     for file in files:
         symbol, price = _first_price(file)

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -16,7 +17,7 @@ import click
 
 from actors.command_line.exits import DONE, FAILED, USAGE, complain
 from actors.command_line.process import STOP_SIGNALS, SUPERVISOR
-from actors.command_line.readiness import announce_ready
+from actors.command_line.readiness import announce_ready, ready_line
 from pipeline.deployment import Deployment
 
 GRACE_S: Final = 2.0  # beyond stop_within_ms, before SIGKILL
@@ -54,6 +55,8 @@ class Supervisor:
         self._pumps: list[asyncio.Task[None]] = []
         self._stop: asyncio.Future[int]
         self._signals = 0
+        self._unready = set(deployment.processes)
+        self._announcing: asyncio.Task[None] | None = None
 
     async def run(self) -> int:
         """Until all have ended; the exit code."""
@@ -61,7 +64,6 @@ class Supervisor:
         self._stop = loop.create_future()
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._on_signal, number)
-        announcing = loop.create_task(announce_ready(self._deployment))
         try:
             for index, process in enumerate(self._deployment.processes):
                 await self._start(process, index)
@@ -70,7 +72,8 @@ class Supervisor:
             )
             code = self._first_ending()
         finally:
-            announcing.cancel()
+            if self._announcing is not None:
+                self._announcing.cancel()
             await self._stop_all()
         late = [child for child in self._children if child.over.result() not in (0, -signal.SIGTERM)]
         if code == DONE and late:
@@ -97,7 +100,15 @@ class Supervisor:
         for source, sink in ((process.stdout, sys.stdout), (process.stderr, sys.stderr)):
             assert source is not None, "both were asked for"
             prefix = prefix_of(name, width, index, sink is not None and sink.isatty())
-            self._pumps.append(asyncio.ensure_future(pump(source, lines_to(sink, prefix))))
+            write = lines_to(sink, prefix)
+            self._pumps.append(asyncio.ensure_future(pump(source, partial(self._on_line, name, write))))
+
+    def _on_line(self, name: str, write: Callable[[bytes], None], line: bytes) -> None:
+        write(line)
+        if name in self._unready and line == ready_line(name).encode():
+            self._unready.discard(name)
+            if not self._unready:  # only now: until then it might be another run that answers
+                self._announcing = asyncio.ensure_future(announce_ready(self._deployment))
 
     def _first_ending(self) -> int:
         ended = [child for child in self._children if child.over.done()]

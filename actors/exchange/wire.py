@@ -15,10 +15,11 @@ import msgspec
 from pipeline import client, headers
 from pipeline.amounts import Amount, parse, text
 from pipeline.codec import BodyError, encode
-from pipeline.messages import Message
+from pipeline.messages import Many, Message, Whole
 from pipeline.vocabulary import Error, Liquidity, OrderKind, OrderState, Side, TimeInForce
 
 SIZE_LIMIT: Final = 4 * 1024 * 1024
+QUESTION_LIMIT: Final = 256 * 1024  # a question carries names at most
 PART_SIZE: Final = 1_000  # orders and balances in one part of a snapshot
 TRADES_SIZE: Final = 5_000  # trades in one answer
 
@@ -69,11 +70,11 @@ class Open(Message):
     side: Side
     kind: OrderKind
     time_in_force: TimeInForce
-    flags: int
+    flags: Whole
     price: Amount | None
     quantity: Amount
-    expires_at_ns: int
-    sent_at_ns: int
+    expires_at_ns: Whole
+    sent_at_ns: Whole
 
 
 class Cancel(Message):
@@ -83,20 +84,20 @@ class Cancel(Message):
 
 
 class CancelAll(Message):
-    instruments: list[str]
+    instruments: Many[str]
 
 
 class AskSnapshot(Message):
-    assets: list[str]
-    instruments: list[str]
+    assets: Many[str]
+    instruments: Many[str]
 
 
 class AskBalances(Message):
-    assets: list[str]
+    assets: Many[str]
 
 
 class AskOpenOrders(Message):
-    instruments: list[str]
+    instruments: Many[str]
 
 
 class AskTrades(Message):
@@ -104,9 +105,9 @@ class AskTrades(Message):
     one's.
     """
 
-    instruments: list[str]
-    since_ns: int
-    after: int
+    instruments: Many[str]
+    since_ns: Whole
+    after: Whole
 
 
 class AskOrder(Message):
@@ -116,8 +117,8 @@ class AskOrder(Message):
 
 
 class Subscribe(Message):
-    assets: list[str]
-    instruments: list[str]
+    assets: Many[str]
+    instruments: Many[str]
 
 
 class Renew(Message):
@@ -142,8 +143,8 @@ class OrderLine(Message):
     quantity: Amount
     filled: Amount
     state: OrderState | None
-    flags: int
-    exchange_at_ns: int
+    flags: Whole
+    exchange_at_ns: Whole
     failure: tuple[Error, str] | None
 
 
@@ -157,14 +158,14 @@ class TradeLine(Message):
     quantity: Amount
     fees: list[tuple[str, Amount]]
     liquidity: Liquidity
-    exchange_at_ns: int
+    exchange_at_ns: Whole
 
 
 class BalanceLine(Message):
     asset: str
     total: Amount
     free: Amount
-    exchange_at_ns: int
+    exchange_at_ns: Whole
 
 
 class CancelledLine(Message):
@@ -172,17 +173,17 @@ class CancelledLine(Message):
     cid: str
     id: str | None
     filled: Amount
-    exchange_at_ns: int
+    exchange_at_ns: Whole
 
 
 class CancelledCount(Message):
-    count: int
+    count: Whole
 
 
 class SnapshotPart(Message):
-    part: int  # from 1
-    parts: int
-    exchange_at_ns: int
+    part: Whole  # from 1
+    parts: Whole
+    exchange_at_ns: Whole
     balances: list[BalanceLine]
     orders: list[OrderLine]
 
@@ -199,7 +200,7 @@ class Trades(Message):
     """`last` is the number to ask on after; `more`: there is another page."""
 
     trades: list[TradeLine]
-    last: int
+    last: Whole
     more: bool
 
 
@@ -226,22 +227,22 @@ class Disconnected(Message):
 
 
 class OrderItem(Message):
-    number: int
+    number: Whole
     line: OrderLine
 
 
 class TradeItem(Message):
-    number: int
+    number: Whole
     line: TradeLine
 
 
 class BalanceItem(Message):
-    number: int
+    number: Whole
     line: BalanceLine
 
 
 class AliveItem(Message):
-    number: int
+    number: Whole
 
 
 Line = OrderLine | TradeLine | BalanceLine
@@ -272,8 +273,9 @@ def body(kind: int, frame: bytes) -> Any:
     decoder = _DECODERS.get(kind)
     if decoder is None:
         raise BodyError(f"kind {kind} is none between an exchange and its client")
-    if len(frame) > SIZE_LIMIT:
-        raise BodyError(f"{len(frame)} bytes are over the limit of {SIZE_LIMIT}")
+    limit = QUESTION_LIMIT if kind in QUESTIONS else SIZE_LIMIT
+    if len(frame) > limit:
+        raise BodyError(f"{len(frame)} bytes are over the limit of {limit} for kind {kind}")
     try:
         return decoder.decode(memoryview(frame)[headers.CONTROL_SIZE :])
     except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError) as error:

@@ -1,11 +1,11 @@
-"""What a measurement gives: orders a second, latencies, memory. Plain numbers, so that they travel as JSON."""
+"""What a measurement gives: orders a second, latencies, memory; plain numbers, which travel as JSON."""
 
 import gc
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
-from time import perf_counter_ns
+from time import perf_counter_ns, process_time_ns
 
 Result = dict[str, float]
 KIB = 1024
@@ -23,6 +23,7 @@ class Timings:
     def __init__(self) -> None:
         self.latencies_ns: list[int] = []
         self.elapsed_ns = 0
+        self.spent_ns = 0  # of the processor, by this process: what others do on the machine is not in it
         self.answered = 0  # within the elapsed time; what came after it was not at full load
 
     def result(self) -> Result:
@@ -30,6 +31,7 @@ class Timings:
         return {
             "orders": self.answered,
             "orders_s": self.answered / (self.elapsed_ns / 1e9),
+            "cpu_us": self.spent_ns / self.answered / 1e3,
             "p50_us": percentile(ordered, 0.5) / 1e3,
             "p99_us": percentile(ordered, 0.99) / 1e3,
             "p999_us": percentile(ordered, 0.999) / 1e3,
@@ -42,8 +44,8 @@ class Span:
     def __init__(self, seconds: float, timings: Timings) -> None:
         self._timings = timings
         self._started_ns = perf_counter_ns()
+        self._spent_before_ns = process_time_ns()
         self._end_ns = self._started_ns + int(seconds * 1e9)
-        self._answered_before = timings.answered
         self.over = False
 
     def answer(self, latency_ns: int, now_ns: int) -> None:
@@ -59,6 +61,7 @@ class Span:
         if not self.over:
             self.over = True
             self._timings.elapsed_ns += now_ns - self._started_ns
+            self._timings.spent_ns += process_time_ns() - self._spent_before_ns
 
 
 def medians(results: Iterable[Result]) -> Result:

@@ -6,22 +6,22 @@ with the middle hops in the processes that the split layout has.
 
 import asyncio
 import subprocess
-import sys
 from collections import deque
 from pathlib import Path
 from time import perf_counter_ns, time_ns
 
 from pipeline import headers
+from pipeline.amounts import amount
 from pipeline.codec import encode
 from pipeline.headers import REQUEST_SIZE, Kind
 from pipeline.messages import OpenOrder
 from pipeline.reader import Reader
 from pipeline.sockets import Sockets, Wire
-from pipeline.topology import REQUEST_SIZE_LIMIT, Link
+from pipeline.topology import REQUEST_SIZE_LIMIT, Link, Pattern
 from pipeline.vocabulary import OrderKind, Side, TimeInForce
-from pipeline.amounts import amount
+from scripts.benchmarks.children import await_started, end, start
 from scripts.benchmarks.figures import Result, Span, Timings
-from scripts.benchmarks.places import ROOT, Places
+from scripts.benchmarks.places import Places
 
 HOPS = 4
 HWM = 8_192
@@ -30,7 +30,7 @@ ENGINE = b"mm-1"
 
 
 def link(hop: int, bound: bool) -> Link:
-    pattern = "pull" if bound else "push"
+    pattern: Pattern = "pull" if bound else "push"
     return Link(f"hop{hop}", pattern, "bench", f"hop{hop}", bound, HWM, REQUEST_SIZE_LIMIT)
 
 
@@ -118,7 +118,10 @@ async def measure(outstanding: int, seconds: float, ipc: bool, places: Places) -
         back = sockets.bind(link(HOPS - 1, True), (endpoint(HOPS - 1, places.run_dir, ipc),))
         if ipc:
             # As in the split layout: router and merger in one process, the executor in another.
-            children = [_child(places.run_dir, "0:1", "2:3"), _child(places.run_dir, "1:2")]
+            run_dir = str(places.run_dir)
+            children = [start("relays", run_dir, "0:1", "2:3"), start("relays", run_dir, "1:2")]
+            for child in children:
+                await_started(child)
         else:
             taken = [sockets.bind(link(i, True), (endpoint(i, places.run_dir, False),)) for i in range(3)]
             for hop, wire in enumerate(taken):
@@ -133,13 +136,6 @@ async def measure(outstanding: int, seconds: float, ipc: bool, places: Places) -
         timings = await ends.run(seconds)
         reader.pause()
     finally:
-        for child in children:
-            child.kill()
-            child.wait()
+        end(children)
         sockets.close()
     return timings.result()
-
-
-def _child(run_dir: Path, *hops: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "scripts.benchmarks.relays", str(run_dir), *hops]
-    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE)

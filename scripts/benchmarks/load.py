@@ -9,11 +9,12 @@ from collections import deque
 from itertools import cycle
 from time import perf_counter_ns
 
-from orderwire import Engine, OrderSnapshot, OrderState
+from orderwire import Engine, OrderSnapshot, OrderState, Refused
 from scripts.benchmarks.figures import Result, Span, Timings
 
 ROUND_LIMIT = 5_000  # orders of one round: what rests at most
 CANCELS_OUTSTANDING = 128
+READY_WITHIN_S = 15
 PRICE, QUANTITY = "50000", "0.010"
 
 
@@ -27,12 +28,14 @@ class Load:
     def __init__(self, engine: Engine, places: list[tuple[str, str]], wanted: OrderState) -> None:
         self._engine = engine
         self._places = cycle(places)
+        self._count = len(places)
         self._wanted = wanted
         self._sent: dict[str, int] = {}
         self._resting: deque[str] = deque()
 
     async def run(self, outstanding: int, seconds: float) -> Result:
         """Rounds for `seconds` of timed load, after one that is not counted."""
+        await self.begin()
         await self.round(outstanding, seconds / 4, Timings())
         await self.clear()
         timings = Timings()
@@ -40,6 +43,26 @@ class Load:
             await self.round(outstanding, seconds - timings.elapsed_ns / 1e9, timings)
             await self.clear()
         return timings.result()
+
+    async def begin(self) -> None:
+        """Open one order at each place: processes find each other in their own time, refusing meanwhile."""
+        for _ in range(self._count):
+            place = next(self._places)
+            async with asyncio.timeout(READY_WITHIN_S):
+                while not await self._opens(place):
+                    await asyncio.sleep(0.01)
+        await self.clear()
+
+    async def _opens(self, place: tuple[str, str]) -> bool:
+        cid = self._engine.open(*place, side="buy", quantity=QUANTITY, price=PRICE)
+        async for event in self._engine:
+            if event.answers is not None:
+                break
+        if isinstance(event, Refused):
+            return False
+        if self._wanted is OrderState.Open:
+            self._resting.append(cid)
+        return True
 
     async def round(
         self, outstanding: int, seconds: float, timings: Timings, limit: int = ROUND_LIMIT

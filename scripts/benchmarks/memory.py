@@ -47,6 +47,7 @@ async def growth(orders: int, seconds: float, places: Places) -> Result:
         engine = host.engine("mm-1")
         await engine.ready()
         load_of = Load(engine, [(exchange_name(0), INSTRUMENT)], OrderState.FullyFilled)
+        await load_of.begin()
         before = resident_bytes()
         done, spent_s, highest = 0, 0.0, before
         while done < orders and spent_s < seconds:

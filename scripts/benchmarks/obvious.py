@@ -33,7 +33,9 @@ async def _hop(number: int, taken: zmq.asyncio.Socket, given: zmq.asyncio.Socket
         await given.send(msgpack.packb(message))
 
 
-async def _run(given: zmq.asyncio.Socket, taken: zmq.asyncio.Socket, outstanding: int, seconds: float) -> Timings:
+async def _run(
+    given: zmq.asyncio.Socket, taken: zmq.asyncio.Socket, outstanding: int, seconds: float
+) -> Timings:
     timings = Timings()
     span = Span(seconds, timings)
     sent: deque[int] = deque()

@@ -1,7 +1,7 @@
 """Where the time of an order goes: samples of a colocated run, by who was at work and what was being done.
 
-A timer interrupts a thousand times a second. What is done is read off the expression that was being evaluated:
-a call into SQLite, into a socket, into a codec; everything else is Python.
+A timer interrupts a thousand times a second. What is done is read off the expression that was being
+evaluated: a call into SQLite, into a socket, into a codec; everything else is Python.
 """
 
 import linecache
@@ -64,8 +64,8 @@ def kind_of(code: CodeType, instruction: int) -> str:
         return "sqlite"
     if path in ("pipeline/sockets.py", "pipeline/reader.py"):
         return "sockets"
-    if not path.startswith(("pipeline/", "actors/", "scripts/", "orderwire")):
-        return "loop"
+    if path.endswith("asyncio/runners.py"):
+        return "loop"  # uvloop itself, which has no frames of Python
     called = _expression(code, instruction).partition("(")[0].rpartition(".")[2].strip()
     return "codec" if called in CODEC_CALLS else "python"
 
@@ -99,8 +99,8 @@ def stage_of(frame: FrameType) -> str:
     return found
 
 
-async def measure(orders_s: float, seconds: float, outstanding: int, durability: str, places: Places) -> dict[str, Any]:
-    """Shares of each kind and stage; `orders_s` (0: as sampled) turns shares into microseconds an order."""
+async def measure(seconds: float, outstanding: int, durability: str, places: Places) -> dict[str, Any]:
+    """Shares of the time by kind and by stage, and microseconds an order as sampled."""
     async with Host(load(places.deployment(durability=durability, answer="filled"))) as host:
         engine = host.engine("mm-1")
         await engine.ready()
@@ -110,14 +110,13 @@ async def measure(orders_s: float, seconds: float, outstanding: int, durability:
             result = await work.run(outstanding, seconds)
         engine.close()
     total = sum(sampler.counts.values()) or 1
-    us_per_order = 1e6 / (orders_s or result["orders_s"])
     kinds, stages = Counter[str](), Counter[str]()
     for (stage, kind), count in sampler.counts.items():
         kinds[kind] += count
         stages[stage] += count
     return {
         "samples": total,
-        "us_per_order": us_per_order,
+        "us_per_order": 1e6 / result["orders_s"],
         "kinds": {kind: kinds[kind] / total for kind in KINDS},
         "stages": {stage: stages[stage] / total for stage in STAGES},
         "by_stage": {f"{s} {k}": n / total for (s, k), n in sampler.counts.most_common()},

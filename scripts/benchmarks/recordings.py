@@ -57,7 +57,12 @@ class Strategy:
 
     def _open(self, side: str, price: str, time_in_force: str) -> str:
         return self._engine.open(
-            exchange_name(0), "btc_usdt", side=side, quantity=QUANTITY, price=price, time_in_force=time_in_force
+            exchange_name(0),
+            "btc_usdt",
+            side=side,
+            quantity=QUANTITY,
+            price=price,
+            time_in_force=time_in_force,
         )
 
     def _read(self) -> None:
@@ -84,12 +89,12 @@ async def measure(folder: str, speed: float, seconds: float, places: Places) -> 
         engine.close()
     sent_share = strategy.sent / (ORDERS_S * speed * elapsed_s)
     market_share = max(0.0, 1 - max(0.0, behind_s) / elapsed_s)
+    share = min(sent_share, market_share)
     return {
-        "speed": speed,
         "orders": strategy.sent,
         "orders_s": strategy.sent / elapsed_s,
-        "reached": min(sent_share, market_share, 1.0),
-        "multiple": speed * min(sent_share, market_share, 1.0),
+        "kept_up": share >= KEPT_UP,
+        "multiple": speed if share >= KEPT_UP else speed * share,
         "market_minutes": speed * elapsed_s / 60,
         "grown_mib": grown / KIB / KIB,
     }

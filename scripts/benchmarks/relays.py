@@ -6,22 +6,25 @@ from pathlib import Path
 
 import uvloop
 
-from pipeline.sockets import Sockets
+from pipeline.sockets import Sockets, Wire
+from scripts.benchmarks.children import until_input_ends
 from scripts.benchmarks.floor import connected, endpoint, link, relay
+
+
+async def _begin(loop: asyncio.AbstractEventLoop, come: Wire, go: Wire) -> None:
+    await connected(go)  # before anything is read: a frame that nobody takes would be lost
+    relay(loop, come, go).resume()
 
 
 async def main(run_dir: Path, hops: list[tuple[int, int]]) -> None:
     loop = asyncio.get_running_loop()
     sockets = Sockets(run_dir)
+    starting: set[asyncio.Task[None]] = set()
     taken = [sockets.bind(link(hop, True), (endpoint(hop, run_dir, True),)) for hop, _ in hops]
     given = [sockets.connect(link(hop, False), endpoint(hop, run_dir, True)) for _, hop in hops]
-    for wire in given:
-        await connected(wire)  # before anything is read: a frame that nobody takes would be lost
     for come, go in zip(taken, given, strict=True):
-        relay(loop, come, go).resume()
-    over = loop.create_future()
-    loop.add_reader(sys.stdin.fileno(), lambda: over.done() or over.set_result(None))
-    await over
+        starting.add(loop.create_task(_begin(loop, come, go)))
+    await until_input_ends()
     sockets.close()
 
 

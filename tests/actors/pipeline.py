@@ -286,7 +286,9 @@ class Pipeline:
     def _act(self, name: str, action: Any) -> None:
         if isinstance(action, Call) and name == "merger":
             value = self.readers[name].read(*action.args)
-            self.turn(name, lambda now_ns: self.actors[name].on_call_done(action.token, Outcome(value), now_ns))
+            self.turn(
+                name, lambda now_ns: self.actors[name].on_call_done(action.token, Outcome(value), now_ns)
+            )
         elif isinstance(action, Call):
             self.calls.append(Asked(self, name, *action))
         elif isinstance(action, Stream):
@@ -341,7 +343,11 @@ class Pipeline:
                 for name, actor in self.actors.items()
                 if name not in self.stopped and (at_ns := actor.next_deadline_ns()) is not None
             ]
-            due += [(at_ns, name) for name, desk in self.engines.items() if (at_ns := desk.core.next_deadline_ns())]
+            due += [
+                (at_ns, name)
+                for name, desk in self.engines.items()
+                if (at_ns := desk.core.next_deadline_ns())
+            ]
             at_ns, name = min(due)
             if at_ns > end_ns:
                 break
@@ -359,9 +365,7 @@ class Pipeline:
 
     def waiting(self, method: str, exchange: str = "alpha") -> list[Asked]:
         """Calls of a method that have no answer yet."""
-        return [
-            call for call in self.calls if call.method == method and role(call.actor)[1] == exchange
-        ]
+        return [call for call in self.calls if call.method == method and role(call.actor)[1] == exchange]
 
     def call(self, method: str, exchange: str = "alpha") -> Asked:
         """The one call of a method that has no answer yet."""
@@ -514,7 +518,12 @@ class Desk:
         return self.taking
 
     def open(
-        self, quantity: str = "1", price: str | None = "100", cid: str = "", expires_ms: int = 5_000, **more: Any
+        self,
+        quantity: str = "1",
+        price: str | None = "100",
+        cid: str = "",
+        expires_ms: int = 5_000,
+        **more: Any,
     ) -> str:
         body = open_body(cid, quantity, price, **more)
         now_ns = self.pipeline.now_ns

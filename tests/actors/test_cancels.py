@@ -127,7 +127,10 @@ def test_a_cancel_of_a_finished_order_is_answered_without_asking(desk, mm, resta
         desk.advance(250)
     rid = mm.cancel(cid)
     answer = desk.answer_to(rid)
-    assert (answer.failure.error, answer.order.state) == (Error.OrderAlreadyFullyFilled, OrderState.FullyFilled)
+    assert (answer.failure.error, answer.order.state) == (
+        Error.OrderAlreadyFullyFilled,
+        OrderState.FullyFilled,
+    )
     assert desk.waiting("cancel_order") == []
 
 

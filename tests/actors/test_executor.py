@@ -16,7 +16,11 @@ def test_an_open_is_answered_by_its_call(desk, mm):
     assert (call.request.instrument, call.request.cid) == ("BTCUSD", cid)
     call.answer(order(cid))
     answer = desk.answer_to(mm.rid)
-    assert (answer.order.state, answer.order.id, answer.evidence) == (OrderState.Open, f"v-{cid}", Evidence.CALL)
+    assert (answer.order.state, answer.order.id, answer.evidence) == (
+        OrderState.Open,
+        f"v-{cid}",
+        Evidence.CALL,
+    )
     assert answer.order.engine == "mm"
     assert mm.core.outstanding == {}
 
