@@ -37,7 +37,7 @@ from pipeline.messages import (
 )
 from pipeline.orders import Key, Known, OrderTable
 from pipeline.rids import AnsweredRids
-from pipeline.vocabulary import OrderState
+from pipeline.vocabulary import Evidence, OrderState
 
 RECENT_TRADES = 8_192  # ids kept in memory; older ones are looked up
 SESSIONS_LIMIT = 1_024
@@ -115,6 +115,11 @@ class Admission:
             # A stream that tells of a cancel knows the cid; what was ordered the table knows.
             said = replace(known.order, state=OrderState.Cancelled)
         verdict, order = self._weigh(exchange, said, event)
+        if verdict is Verdict.STALE and (corrects := self._taken_back(exchange, said, event.evidence)):
+            self._count("corrected_orders")
+            event = replace(event, corrects=corrects, order=said)
+            body = encode(event)
+            verdict, order = self._weigh(exchange, said, event)
         if verdict is not Verdict.NEWS and event.answers is None:
             self._count("stale_orders" if verdict is Verdict.STALE else "unchanged_orders")
             return []
@@ -133,7 +138,7 @@ class Admission:
         word = self.state.exchanges[exchange].exchange_seq + 1
         if event.corrects:
             return Verdict.NEWS, self.orders.correct(key, said, word)
-        return self.orders.admit(key, said, event.evidence, word, event.as_of)
+        return self.orders.admit(key, said, event.evidence, word, event.as_of, self.state.seq + 1)
 
     def _store(self, exchange: int, order: Order, kind: int, body: bytes) -> None:
         """The order's row holds the event that last told of it."""
@@ -168,7 +173,10 @@ class Admission:
                 self._highest_changed.add(place)
                 return None
         row = self._journal.get("orders", key)
-        return None if row is None else Known(_order_of(row), row[4])
+        if row is None:
+            return None
+        event = decode(row[6], row[7], 0)
+        return Known(event.order, row[4], row[5] if event.evidence is Evidence.ABSENCE else 0)
 
     # -------------------------------------------------------------------------------------- the account
 
@@ -219,8 +227,25 @@ class Admission:
         if event.part < event.parts:
             return []
         del self._parts[exchange]
-        # One after the other: a part's words get the number under which it is published.
-        return ((kind, encode(self._weigh_part(exchange, part))) for part in held)
+        return self._in_force(exchange, held, kind)
+
+    def _in_force(self, exchange: int, parts: list[AccountSnapshot], kind: int) -> Iterator[Admitted]:
+        """One after the other: a part's words get the number under which it is published."""
+        for part in parts:
+            for said in part.orders:
+                if self._taken_back(exchange, said, part.evidence):
+                    life = OrderSnapshot(
+                        exchange_at_ns=part.exchange_at_ns,
+                        received_at_ns=part.received_at_ns,
+                        evidence=part.evidence,
+                        order=said,
+                    )
+                    snapshot = KINDS[OrderSnapshot]
+                    yield from self._on_order(exchange, life, snapshot, encode(life))
+            yield kind, encode(self._weigh_part(exchange, part))
+
+    def _taken_back(self, exchange: int, said: Order, evidence: Evidence) -> int:
+        return self.orders.taken_back((exchange, said.cid), said, evidence)
 
     def holds(self, exchange: int) -> bool:
         """Whether parts of a snapshot of that exchange wait for the last."""

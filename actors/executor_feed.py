@@ -90,7 +90,9 @@ class ExecutorFeed:
             self._executor.count("bad_feed_frames")
             return
         if isinstance(event, (OrderSnapshot, OrderCancelled)):
-            if event.order is not None:
+            if event.order is not None and event.corrects:
+                self._on_corrected(event.order, now_ns)
+            elif event.order is not None:
                 self._on_order(event.order, event.evidence, now_ns)
         elif isinstance(event, AccountSnapshot):
             self._on_snapshot(event, now_ns)
@@ -136,12 +138,31 @@ class ExecutorFeed:
             self._executor.rows.save(record)
         self._executor.after_word(record, now_ns)
 
+    def _on_corrected(self, said: Order, now_ns: int) -> None:
+        """A sign of life of an order that was ended by absence: it is back, with all that goes with it."""
+        executor = self._executor
+        record = executor.orders.get(said.cid) or executor.rows.by_cid(said.cid)
+        if record is None:
+            return
+        record.order = replace(
+            record.order, state=said.state, filled=said.filled, id=said.id or record.order.id
+        )
+        self._note_word(record)
+        record.seen = True
+        executor.count("corrected_orders")
+        executor.orders[said.cid] = record
+        executor.rows.save(record)
+        executor.after_word(record, now_ns)
+
+    def _note_word(self, record: Record) -> None:
+        record.word = self.read
+        self.words += 1
+        record.heard = self.words
+
     def weigh(self, record: Record, said: Order, evidence: Evidence) -> bool:
         """Take a word into an order's record; whether that changed it."""
         if evidence.settles:
-            record.word = self.read
-            self.words += 1
-            record.heard = self.words
+            self._note_word(record)
             record.seen = record.seen or said.state is not OrderState.OpenFailed
         verdict, order = judge(record.order, said, evidence)
         if verdict is not Verdict.NEWS:

@@ -7,7 +7,7 @@ and balances are the reconnector's part.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from actors.executor_state import SHOWN_OPEN, Record
 from actors.unknowns import QUERIES_LIMIT
@@ -36,7 +36,7 @@ class OrderCheck:
     def begin(self, now_ns: int) -> None:
         """Many orders that an earlier life left Unknown are asked about in one question, at once."""
         many = self._executor.unknowns.count > QUERIES_LIMIT
-        self._due_ns = now_ns if many else now_ns + self._every_ns
+        self._due_ns = now_ns + (1 if many else self._every_ns)
 
     def next_deadline_ns(self) -> int | None:
         if self._token:
@@ -76,7 +76,7 @@ class OrderCheck:
             return False
         self._end(now_ns)
         orders = value.orders if isinstance(value, AccountSnapshot) else value
-        if error is None and isinstance(orders, Sequence):
+        if error is None and _are_orders(orders):
             self._executor.count("checks")
             self._compare(orders, now_ns)
         else:
@@ -85,9 +85,8 @@ class OrderCheck:
                 self._executor.count("client_bugs")
         return True
 
-    def _compare(self, orders: Sequence[object], now_ns: int) -> None:
+    def _compare(self, listed: Sequence[Order], now_ns: int) -> None:
         executor = self._executor
-        listed = [order for order in orders if isinstance(order, Order)]
         by_cid = {order.cid: order for order in listed if order.cid}
         by_id = {order.id: order for order in listed if order.id}
         why = failure(Error.OrderNotFound, "not among the open orders of the periodic check")
@@ -104,7 +103,7 @@ class OrderCheck:
 
     def _take(self, record: Record, value: Order, now_ns: int) -> None:
         executor, order = self._executor, record.order
-        if order.state is OrderState.Unknown and record.unknown_since_ns > self._asked_ns:
+        if order.state is OrderState.Unknown and record.unknown_since_ns >= self._asked_ns:
             return  # what was so before nobody knew
         said = executor.feed.order_said(value, order)
         if said is None or (said.state, said.filled, said.id) == (order.state, order.filled, order.id):
@@ -112,3 +111,8 @@ class OrderCheck:
         if executor.take_word(record, said, Evidence.QUERY, now_ns, None, value.exchange_at_ns):
             executor.count("found_by_checks")
         executor.after_word(record, now_ns)
+
+
+def _are_orders(value: object) -> TypeGuard[Sequence[Order]]:
+    """A list with anything else in it is a client's bug, and judges nobody."""
+    return isinstance(value, (list, tuple)) and all(isinstance(each, Order) for each in value)

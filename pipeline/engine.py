@@ -84,10 +84,12 @@ class Engine:
         self.close()
 
     async def start(self) -> None:
-        """Connect and join the feed. Raises FeedLost when it is not heard within five seconds."""
+        """Connect and join the feed, as far as there is room for what was missed. Raises FeedLost when it is
+        not heard within five seconds.
+        """
         self.connect()
         try:
-            await self._until(lambda: self._core.reader.joined, JOIN_S)
+            await self._until(lambda: self._core.reader.joined or self._core.paused, JOIN_S)
         except TimeoutError:
             self.close()
             raise FeedLost(
@@ -133,7 +135,11 @@ class Engine:
             await self._until(lambda: self._core.reader.joined and wanted <= self._core.synced, within_s)
         except TimeoutError:
             missing = [e.name for e in self.deployment.exchanges if e.index in wanted - self._core.synced]
-            why = f"the account stream of {', '.join(missing)} is not in step" if missing else "no feed is heard"
+            why = "the feed is not joined"
+            if self._core.paused:
+                why = "missed events wait to be handled"
+            elif missing:
+                why = f"the account stream of {', '.join(missing)} is not in step"
             raise FeedLost(f"{why} after {within_s:g} s") from None
 
     async def _until(self, condition: Callable[[], bool], within_s: float) -> None:

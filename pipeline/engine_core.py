@@ -117,7 +117,12 @@ class EngineCore:
         self.paused = False  # the strategy has no room: nothing more is asked of the feed
         resume_at = None if resume is None else (resume[0], resume[1], 0)
         self.reader = FeedReader(
-            self, lambda frame: _ignore(send("replay", frame)), self._fingerprint, None, resume_at, state_too=True
+            self,
+            lambda frame: _ignore(send("replay", frame)),
+            self._fingerprint,
+            None,
+            resume_at,
+            state_too=True,
         )
 
     # ------------------------------------------------------------------------------------ requests
@@ -232,7 +237,9 @@ class EngineCore:
     def _take_order(self, exchange: int, order: Order) -> None:
         # The feed never takes an order back, so its word simply stands.
         if order.engine == self.name and not engine_of(order.cid):
-            self._remember(exchange, order.cid, order.instrument)  # of an earlier run: its trades are ours too
+            self._remember(
+                exchange, order.cid, order.instrument
+            )  # of an earlier run: its trades are ours too
         if order.state.finished:
             self.orders.pop((exchange, order.cid), None)
         else:

@@ -71,9 +71,10 @@ class Indexer:
             or type(said.kind) is not OrderKind
             or type(said.time_in_force) is not TimeInForce
             or type(said.flags) is not int
+            or not 0 <= said.flags < 65_536
         ):
             terms = f"{said.side}, {said.kind}, {said.time_in_force}, {said.flags}"
-            raise Unindexed(f"side, kind, time in force and flags of an order are no such words: {terms[:90]!r}")
+            raise Unindexed(f"an order whose side, kind, time in force and flags are {terms[:90]!r}")
         cid, id = _text("cid", said.cid), said.id
         if id is not None:
             _text("id", id)
@@ -162,7 +163,9 @@ class Indexer:
             raise Unindexed(f"amount {str(value)[:40]!r} of {self._exchange.name}: {error}") from None
 
     def _unknown(self, what: str, name: object) -> NoReturn:
-        raise Unindexed(f"{what} {str(name)[:40]!r} is not in the deployment file under {self._exchange.name}")
+        raise Unindexed(
+            f"{what} {str(name)[:40]!r} is not in the deployment file under {self._exchange.name}"
+        )
 
 
 # What a client hands over was checked by nobody, and what does not travel would cost the whole event.

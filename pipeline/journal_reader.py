@@ -43,7 +43,7 @@ class JournalReader:
             self._connection = sqlite3.connect(
                 f"file:{self._path}?mode=ro", uri=True, check_same_thread=False, isolation_level=None
             )
-        # One view of the journal: its owner forgets events meanwhile, and what is said to be kept must be given.
+        # One view of the journal: its owner forgets meanwhile, and what is said to be kept must be given.
         self._connection.execute("BEGIN")
         try:
             return _read(self._connection, after, min(limit, ARRAY_LIMIT), exchange)

@@ -81,11 +81,12 @@ def merge(known: Order, said: Order, evidence: Evidence) -> Order:
     else:
         # The stream does not know of wishes to cancel: it neither makes nor ends one.
         pending = known.pending if evidence in REPORTED else said.pending
+    counted = said.quantity if said.state is S.FullyFilled else said.filled
     return replace(
         terms,
         id=said.id or known.id,
         venue_cid=said.venue_cid or known.venue_cid,
-        filled=max(known.filled, said.quantity if said.state is S.FullyFilled else said.filled),
+        filled=max(known.filled, said.filled, counted),
         state=said.state,
         pending=pending,
     )

@@ -19,10 +19,15 @@ Key = tuple[int, str]  # exchange, cid
 
 
 class Known(NamedTuple):
-    """An order as the feed has it; `word` is the exchange's number of the last word of the exchange on it."""
+    """An order as the feed has it; `word` is the exchange's number of the last word of the exchange on it.
+
+    `absent` is the feed number of the event that ended it by absence, 0 if none did: the one end that the
+    exchange may still take back.
+    """
 
     order: Order
     word: int
+    absent: int = 0
 
 
 class OrderTable:
@@ -41,12 +46,13 @@ class OrderTable:
         return self.active.get(key) or self._ended.get(key) or self._recall(key)
 
     def admit(
-        self, key: Key, said: Order, evidence: Evidence, word: int, as_of: int = 0
+        self, key: Key, said: Order, evidence: Evidence, word: int, as_of: int = 0, seq: int = 0
     ) -> tuple[Verdict, Order]:
         """Weigh a word: the verdict and the order as it now stands (to be published in the word's place).
 
-        `word` is the number the event gets if it is published; `as_of` is what the executor had read when it
-        called an order Unknown: a newer word of the exchange in the feed makes that stale.
+        `word` and `seq` are the numbers the event gets if it is published, in its exchange's part and in all;
+        `as_of` is what the executor had read when it called an order Unknown: a newer word of the exchange in
+        the feed makes that stale.
         """
         known = self.known(key)
         if known is None:
@@ -56,8 +62,18 @@ class OrderTable:
             return Verdict.STALE, known.order
         verdict, order = judge(known.order, said, evidence)
         if verdict is Verdict.NEWS:
-            self._keep(key, Known(order, word if evidence.settles else known.word))
+            absent = seq if evidence is Evidence.ABSENCE else 0
+            self._keep(key, Known(order, word if evidence.settles else known.word, absent))
         return verdict, order
+
+    def taken_back(self, key: Key, said: Order, evidence: Evidence) -> int:
+        """The number of the event that a sign of life takes back; 0 when there is nothing to take back."""
+        if evidence < Evidence.CALL or evidence is Evidence.ABSENCE:
+            return 0
+        known = self.known(key)
+        if known is None or not known.absent or said.state in (known.order.state, OrderState.OpenFailed):
+            return 0
+        return 0 if said.state is OrderState.Unknown else known.absent
 
     def correct(self, key: Key, said: Order, word: int) -> Order:
         """Take an order back, on the one kind of word that may (an event with `corrects`)."""

@@ -1,4 +1,4 @@
-"""A merger as its readers see it: numbers, heartbeats, replay, state. And a listener that checks what it hears."""
+"""A merger as its readers see it: numbers, heartbeats, replay, state. And a listener that checks it all."""
 
 from pipeline import headers
 from pipeline.codec import decode_as, encode
@@ -48,7 +48,9 @@ class SmallFeed:
     def heartbeat(self):
         marks = [ExchangeMark(exchange, number, 0) for exchange, number in self.numbers.items()]
         body = Heartbeat(last_seq=self.seq, exchanges=marks, acknowledged=[], unwritable=self.unwritable)
-        return headers.feed(NO_EXCHANGE, Kind.Heartbeat, Role.MERGER, self.feed_id, self.seq, 0, 0) + encode(body)
+        return headers.feed(NO_EXCHANGE, Kind.Heartbeat, Role.MERGER, self.feed_id, self.seq, 0, 0) + encode(
+            body
+        )
 
     def answer(self, question):
         """The frames that answer a question, in order."""

@@ -38,7 +38,9 @@ def test_only_a_client_that_says_so_is_sure_that_nothing_left():
 
 
 def test_a_capability_is_called_what_a_client_calls_it():
-    assert {capability.value for capability in Capability} == {name.lower() for name in Capability.__members__}
+    assert {capability.value for capability in Capability} == {
+        name.lower() for name in Capability.__members__
+    }
 
 
 def test_a_request_cannot_be_changed_by_a_client():
@@ -48,7 +50,8 @@ def test_a_request_cannot_be_changed_by_a_client():
 
 
 @pytest.mark.parametrize(
-    ("flags", "post_only"), [(Flags.NONE, False), (Flags.POST_ONLY, True), (Flags.REDUCE_ONLY, False), (3, True)]
+    ("flags", "post_only"),
+    [(Flags.NONE, False), (Flags.POST_ONLY, True), (Flags.REDUCE_ONLY, False), (3, True)],
 )
 def test_post_only_is_one_bit_of_the_flags(flags, post_only):
     terms = (Side.BUY, OrderKind.LIMIT, TimeInForce.GTC, int(flags), Decimal(1), Decimal(1), 0)

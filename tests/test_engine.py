@@ -8,11 +8,12 @@ from orderwire import Host
 from pipeline import engine as engine_file
 from pipeline.clock import Clock
 from pipeline.engine import Engine, EngineError, FeedLost, InvalidRequest
-from pipeline.messages import NO_EXCHANGE, FeedReset, OrderCancelled, OrderSnapshot, Place, Trade
+from pipeline.messages import NO_EXCHANGE, FeedReset, OrderCancelled, OrderSnapshot, Place
 from pipeline.vocabulary import OrderState
 from tests.instant_venues import instant_venues
 
 WITHIN_S = 20.0
+CHUNK = 1_000  # frames that one answer to a replay question brings
 TERMS = {"side": "buy", "quantity": "0.010", "price": "50000"}
 
 
@@ -29,7 +30,11 @@ def trading(request, folder):
     async def running(**options):
         deployment = instant_venues(folder)
         async with Host(deployment) as host:
-            engine = host.engine("mm", **options) if "beside" in request.param else Engine(deployment, "mm", **options)
+            engine = (
+                host.engine("mm", **options)
+                if "beside" in request.param
+                else Engine(deployment, "mm", **options)
+            )
             async with engine:
                 await engine.ready()
                 yield engine
@@ -139,6 +144,29 @@ def test_a_strategy_that_does_not_read_costs_no_memory_and_misses_nothing(tradin
     run(body)
 
 
+def test_a_long_replay_waits_for_a_strategy_that_does_not_read(trading, monkeypatch):
+    monkeypatch.setattr(engine_file, "EVENTS_LIMIT", 40)
+
+    async def body():
+        async with trading(everything=True) as engine:
+            count = 1_500
+            for _ in range(count):
+                engine.open("alpha", "btc_usd", **TERMS)
+            last = (await until(engine, answers(count)))[-1].seq
+            attach = engine._attach
+            engine.close()
+            async with Engine(
+                engine.deployment, "again", everything=True, resume_after=0, attach=attach
+            ) as again:
+                for _ in range(5_000):
+                    await asyncio.sleep(0)  # time enough to ask for all of it
+                assert again._core.paused and len(again._core.events) <= 40 + CHUNK < last
+                events = await until(again, lambda event: event.seq == last)
+                assert [event.seq for event in events] == list(range(1, last + 1))
+
+    run(body)
+
+
 async def arrivals(engine):
     """Let the loop turn until the engine has heard something, or no longer listens."""
     had = len(engine._core.events)
@@ -213,16 +241,19 @@ def test_a_wrong_word_is_refused_with_what_would_be_right(trading):
 
 def test_own_events_are_handed_over_and_those_of_others_are_not(folder):
     async def body():
-        async with Host(instant_venues(folder)) as host:
-            async with host.engine("mm") as mine, host.engine("mm.2") as other:
-                await mine.ready()
-                await other.ready()
-                other.open("beta", "btc_usd", **TERMS)
-                await until(other, lambda event: isinstance(event, Trade) or answers(1)(event))
-                mine.open("beta", "btc_usd", **TERMS)
-                seen = await until(mine, answers(1))
-                owners = {event.order.engine for event in seen if isinstance(event, OrderSnapshot)}
-                assert owners == {"mm"}
+        async with (
+            Host(instant_venues(folder)) as host,
+            host.engine("mm") as mine,
+            host.engine("mm.2") as other,
+        ):
+            await mine.ready()
+            await other.ready()
+            other.open("beta", "btc_usd", **TERMS)
+            await until(other, answers(1))
+            mine.open("beta", "btc_usd", **TERMS)
+            seen = await until(mine, answers(1))
+            owners = {event.order.engine for event in seen if isinstance(event, OrderSnapshot)}
+            assert owners == {"mm"}
 
     run(body)
 

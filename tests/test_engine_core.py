@@ -131,7 +131,13 @@ def test_a_generated_cid_tells_engine_session_and_request(wired):
 
 def trace(wired):
     core = wired.core
-    return (core._rid, dict(core.outstanding), dict(core._placed), dict(core.orders), len(wired.sent["requests"]))
+    return (
+        core._rid,
+        dict(core.outstanding),
+        dict(core._placed),
+        dict(core.orders),
+        len(wired.sent["requests"]),
+    )
 
 
 def test_a_full_way_out_is_backpressure_and_leaves_no_trace(wired):
@@ -306,7 +312,11 @@ def test_what_concerns_own_orders_or_the_exchange_is_handed_over(wired, event):
     wired.open("mine")
     wired.hear(event)
     (handed,) = wired.core.events
-    assert handed == event and (handed.seq, handed.exchange, handed.place.feed_id) == (1, 0, wired.feed.feed_id)
+    assert handed == event and (handed.seq, handed.exchange, handed.place.feed_id) == (
+        1,
+        0,
+        wired.feed.feed_id,
+    )
 
 
 def test_an_order_of_an_earlier_run_keeps_its_trades_to_its_end(wired):
@@ -348,7 +358,8 @@ def test_the_table_of_orders_is_what_the_feed_said_last(wired):
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.integers(0, 1), st.sampled_from(["a", "b"]), st.sampled_from(list(OrderState))), max_size=30
+        st.tuples(st.integers(0, 1), st.sampled_from(["a", "b"]), st.sampled_from(list(OrderState))),
+        max_size=30,
     )
 )
 def test_only_active_orders_are_in_the_table(said):

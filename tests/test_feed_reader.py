@@ -122,8 +122,14 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=250, deadline=None)
-@given(steps, st.sampled_from([None, 0, 1]), st.integers(1, 3), st.sampled_from([2, 5, 1_000]), st.integers(0, 99))
+@settings(max_examples=150, deadline=None)
+@given(
+    steps,
+    st.sampled_from([None, 0, 1]),
+    st.integers(1, 3),
+    st.sampled_from([2, 5, 1_000]),
+    st.integers(0, 99),
+)
 def test_every_number_comes_once_and_in_order_whatever_is_lost(done, exchange, parts, chunk_limit, seed):
     wired = Wired(exchange, seed=seed, parts=parts, chunk_limit=chunk_limit)
     held, feed_reader._HELD_LIMIT = feed_reader._HELD_LIMIT, 8
@@ -146,7 +152,7 @@ def test_every_number_comes_once_and_in_order_whatever_is_lost(done, exchange, p
     assert wired.listener.number == wired.last
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(steps, st.sampled_from([None, 1]), st.integers(0, 20), st.integers(0, 99))
 def test_a_reader_that_resumes_gets_what_follows_or_is_told_that_it_cannot(done, exchange, before, seed):
     wired = Wired(exchange, seed=seed)
@@ -244,13 +250,11 @@ def test_it_joins_while_traffic_never_stops(exchange):
     again = Wired(exchange, resume)
     again.feed = wired.feed
     again.beat()
-    for round_trips in range(1, 20):
+    for _ in range(10):
         again.publish(300)
         again.deliver()
         again.answer()
-        if again.reader.joined:
-            break
-    assert round_trips <= 10 and again.reader.joined
+    assert again.reader.joined
     again.publish(300)
     again.deliver()
     assert again.listener.number == again.last and again.listener.heard[0] == 1
@@ -410,7 +414,8 @@ def test_a_replay_with_a_hole_is_not_taken_for_whole():
 
 
 @pytest.mark.parametrize(
-    "frame", [b"", b"\xff\xff", b"\xff\xffXX" + bytes(60), headers.feed(NO_EXCHANGE, 63, 3, 1, 1, 0, 0) + b"\xc1"]
+    "frame",
+    [b"", b"\xff\xff", b"\xff\xffXX" + bytes(60), headers.feed(NO_EXCHANGE, 63, 3, 1, 1, 0, 0) + b"\xc1"],
 )
 def test_bytes_that_are_no_frame_are_counted_and_change_nothing(frame):
     wired = joined()

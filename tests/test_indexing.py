@@ -101,8 +101,15 @@ def test_a_fee_in_an_asset_outside_the_file_never_costs_the_trade(indexer):
     trade = indexer.trade(
         venue_trade(fees=[("XBT", Decimal("0.1")), ("BNB", Decimal("0.002"))]), Evidence.BACKFILL, 5
     )
-    assert [(fee.asset, fee.amount) for fee in trade.fees] == [("btc", amount("0.1")), ("BNB", amount("0.002"))]
-    assert (trade.evidence, trade.received_at_ns, trade.liquidity) == (Evidence.BACKFILL, 5, Liquidity.UNKNOWN)
+    assert [(fee.asset, fee.amount) for fee in trade.fees] == [
+        ("btc", amount("0.1")),
+        ("BNB", amount("0.002")),
+    ]
+    assert (trade.evidence, trade.received_at_ns, trade.liquidity) == (
+        Evidence.BACKFILL,
+        5,
+        Liquidity.UNKNOWN,
+    )
 
 
 def test_a_balance_goes_by_its_assets_index(indexer):
@@ -169,7 +176,13 @@ def test_a_balance_outside_the_file_is_named(indexer):
 
 
 ANYTHING = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=9), st.decimals(), st.lists(st.none())
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=9),
+    st.decimals(),
+    st.lists(st.none()),
 )
 
 

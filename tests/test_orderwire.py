@@ -23,7 +23,7 @@ def several(tmp_path):
 
 @pytest.mark.parametrize("process", [None, "backoffice"])
 def test_a_host_of_several_processes_wants_one_of_them_named(several, process):
-    with pytest.raises(ConfigError, match="processes: .*name one of front, desk, venues") as raised:
+    with pytest.raises(ConfigError, match=r"processes: .*name one of front, desk, venues") as raised:
         Host(several, process)
     assert "\n" not in str(raised.value)
 

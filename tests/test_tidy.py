@@ -65,7 +65,7 @@ HANDLES = {"socket", "sqlite3", "subprocess", "multiprocessing", "select", "sele
 UNSAFE = {"pickle", "cloudpickle", "dill", "marshal", "shelve"}
 UNSAFE_CALLS = {"recv_pyobj", "send_pyobj", "eval", "exec"}
 EMPTY_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "manager", "core", "misc"}
-NOT_ABOUT_ONE_FILE = {"tidy", "protocol_document", "readme"}
+NOT_ABOUT_ONE_FILE = {"tidy", "protocol_document", "readme", "seed_rows"}
 MACHINE_PATH = re.compile(r"/(?:home|root|Users|work)/\w")
 
 

@@ -33,15 +33,15 @@ async def reconnects(stage: Stage) -> None:
     stage.trader.needs_stream()
     cid, rid = stage.open(stage.trader.far())
     rests = (await stage.opened(rid)).order
-    begun = await stage.reconnect()
-    venue_cid = rests.venue_cid or cid
-    await stage.trader.call("cancel_order", CancelOrder(stage.trader.symbol, venue_cid, rests.id))
     await stage.trader.find_price()
     request = None
-    if not stage.trader.no_market and Capability.TRADES in stage.trader.client.capabilities:
-        request, done = await stage.trader.fill()
-        stage.filled[request.cid] = done.order.filled
-    synced = await stage.rejoin(begun)
+    async with stage.gap() as begun:
+        gone = CancelOrder(stage.trader.symbol, rests.venue_cid or cid, rests.id)
+        await stage.trader.call("cancel_order", gone)
+        if not stage.trader.no_market and Capability.TRADES in stage.trader.client.capabilities:
+            request, done = await stage.trader.fill()
+            stage.filled[request.cid] = done.order.filled
+    synced = await stage.comes(Synced, begun)
     if await stage.becomes(cid, OrderState.Cancelled) is None:
         broken(f"an order cancelled in the gap is {state(stage.line.orders.get(cid))} on the feed")
     if request is not None:
@@ -63,15 +63,14 @@ async def snapshot_fences(stage: Stage) -> None:
     async def open_second() -> None:
         await stage.trader.open(second)
 
-    begun = await stage.reconnect()
-    stage.theirs.before_snapshot, stage.theirs.after_snapshot = open_first, open_second
-    await stage.rejoin(begun)
+    async with stage.gap() as begun:
+        stage.theirs.before_snapshot, stage.theirs.after_snapshot = open_first, open_second
     snapshot = await stage.comes(AccountSnapshot, begun)
     shown = [order.cid for order in snapshot.orders]
     check(first.cid in shown, "an order opened after the subscription is not in the snapshot asked for later")
-    for request in (first, second):
-        there = await stage.line.until(lambda: request.cid in stage.line.orders or None, stage.patience_s)  # noqa: B023
-        check(there, "an order opened while the snapshot was fetched is nowhere on the feed")
+    both = {first.cid, second.cid}
+    there = await stage.line.until(lambda: both <= set(stage.line.orders) or None, stage.patience_s)
+    check(there, "an order opened while the snapshot was fetched is nowhere on the feed")
     at = stage.line.feed.index(snapshot)
     early = [
         e for e in stage.line.feed[begun:at] if isinstance(e, OrderSnapshot) and e.order.cid == second.cid
@@ -92,7 +91,8 @@ async def trades_appear_once(stage: Stage) -> None:
     request, done = await stage.trader.fill()
     stage.filled[request.cid] = done.order.filled
     for _ in range(2):
-        await stage.rejoin(await stage.reconnect())
+        async with stage.gap():
+            pass
     wanted = stage.filled[request.cid]
     await stage.line.until(lambda: stage.traded(request.cid) >= wanted or None, stage.patience_s)
     for cid, quantity in stage.filled.items():

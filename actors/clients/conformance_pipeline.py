@@ -113,6 +113,7 @@ class Pipeline:
         events, requests = self._journal("merger", merger.TABLES), self._journal("executor", executor.TABLES)
         validity_ms = ours.client.request_validity_ms
         made = Executor(f"executor.{name}", of, requests, ours.client.capabilities, validity_ms)
+        self._executor = made
         watcher = Reconnector(f"reconnector.{name}", of, theirs.client.capabilities)
         return {
             "merger": _Seat(self, Merger("merger", of, events), events, JournalReader(events.path)),
@@ -177,7 +178,7 @@ class Pipeline:
     @property
     def ready(self) -> bool:
         """Whether an open would be taken now."""
-        return 0 in self._core.synced and self._seats["executor"].actor.ready(self.clock.now_ns())  # type: ignore[attr-defined]
+        return 0 in self._core.synced and self._executor.ready(self.clock.now_ns())
 
     def answers(self, rid: int) -> list[Event]:
         return [e for e in self.feed if e.answers is not None and e.answers.rid == rid]

@@ -5,7 +5,7 @@ from typing import Final
 from actors.clients.conformance_stage import Stage, state, what
 from actors.clients.conformance_words import NotSupported, broken, check
 from pipeline.client import Capability
-from pipeline.messages import OrderSnapshot
+from pipeline.messages import OrderCancelled, OrderSnapshot
 from pipeline.vocabulary import Evidence, OrderState, Side
 
 SEVERAL: Final = 4
@@ -78,6 +78,8 @@ async def times_out(stage: Stage) -> None:
 
 async def answers_late(stage: Stage) -> None:
     """An answer that comes after the deadline says what became of the order."""
+    if stage.trader.leaves_it_to_the_stream:
+        raise NotSupported("open_order answers None: coming late it says no more")
     async with stage.keeping(answers=True, stream=True, questions=True):
         cid, rid = stage.open(stage.trader.far())
         await stage.timed_out(rid)
@@ -88,14 +90,15 @@ async def answers_late(stage: Stage) -> None:
     await stage.cancel(cid)
 
 
-async def _found(stage: Stage, cid: str) -> OrderSnapshot:
+async def _found(stage: Stage, cid: str) -> OrderSnapshot | OrderCancelled:
     """The word that takes an Unknown order, which rests at the venue, back to Open."""
     ends = [state for state in OrderState if state.finished]
     found = await stage.becomes(cid, OrderState.Open, *ends)
     if found is None:
         broken("the order rests at the venue, and stays Unknown")
+    order = found.order
     check(
-        found.order.state is OrderState.Open,
+        order is not None and order.state is OrderState.Open,
         f"the order rests at the venue, and became {state(found.order)}",
     )
     return found

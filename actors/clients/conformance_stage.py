@@ -67,7 +67,8 @@ class Stage:
 
     async def answer(self, rid: int) -> Event:
         """The event that answers a request."""
-        answers = await self.line.until(lambda: self.line.answers(rid) or None, 2 * self.patience_s)
+        within_s = self.line.exchange.timing.request_timeout_ms / 1000 + self.patience_s
+        answers = await self.line.until(lambda: self.line.answers(rid) or None, within_s)
         return answers[0] if answers else broken("the request was not answered")
 
     async def opened(self, rid: int) -> OrderSnapshot:
@@ -76,14 +77,17 @@ class Stage:
             broken(f"the open was answered with {what(answer)}")
         return answer
 
-    async def becomes(self, cid: str, *states: OrderState, within_s: float = 0) -> OrderSnapshot | None:
+    async def becomes(
+        self, cid: str, *states: OrderState, within_s: float = 0
+    ) -> OrderSnapshot | OrderCancelled | None:
         """The first word on the feed that an order is in one of the states."""
         return await self.line.until(
             lambda: next(
                 (
                     event
                     for event in self.line.feed
-                    if isinstance(event, OrderSnapshot)
+                    if isinstance(event, OrderSnapshot | OrderCancelled)
+                    and event.order is not None
                     and event.order.cid == cid
                     and event.order.state in states
                 ),
@@ -107,17 +111,18 @@ class Stage:
         check(late, f"an open without an answer in time was answered with {what(answer)}")
         return answer
 
-    async def reconnect(self) -> int:
-        """Cut the stream; returns the place in the feed where that began. `rejoin` goes on."""
+    @asynccontextmanager
+    async def gap(self) -> AsyncIterator[int]:
+        """Cut the stream until the block ends; gives the place in the feed where the gap began."""
         check(self.stands, "the pipeline never came into step with this client")
         begun = len(self.line.feed)
         self.theirs.part()
-        await self.comes(Reconnecting, begun)
-        return begun
-
-    async def rejoin(self, begun: int) -> Synced:
-        self.theirs.join()
-        return await self.comes(Synced, begun)
+        try:
+            await self.comes(Reconnecting, begun)
+            yield begun
+        finally:
+            self.theirs.join()
+        await self.comes(Synced, begun)
 
     def traded(self, cid: str) -> Decimal:
         trades = [event for event in self.line.feed if isinstance(event, Trade) and event.cid == cid]

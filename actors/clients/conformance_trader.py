@@ -75,6 +75,7 @@ class Trader:
         self.watch: Watch | None = None
         self.slowest_s = 0.0
         self.price = terms.price
+        self.leaves_it_to_the_stream = False  # open_order has answered None
         self.no_market = ""  # why market orders cannot be filled here
         self.symbol = terms.instrument.symbol
         self.symbols = tuple(instrument.symbol for instrument in exchange.instruments)
@@ -133,7 +134,8 @@ class Trader:
         took_s = time.monotonic() - begun
         if isinstance(outcome.error, TimeoutError) and took_s >= patience_s:
             broken(f"{method} did not return within {patience_s:g} s")
-        self.slowest_s = max(self.slowest_s, took_s)
+        if method in ("open_order", "cancel_order"):
+            self.slowest_s = max(self.slowest_s, took_s)
         return outcome
 
     async def rejection(self, method: str, *args: Any) -> Error | None:
@@ -180,6 +182,7 @@ class Trader:
                 del self.live[request.cid]
             raise
         if value is None:
+            self.leaves_it_to_the_stream = True
             return None
         order = check_order(value, "open_order's answer")
         self.live[request.cid] = order.id

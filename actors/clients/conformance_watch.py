@@ -5,9 +5,20 @@ from collections.abc import AsyncIterator, Callable
 from copy import copy
 from typing import Any, TypeVar
 
-from actors.clients.conformance_words import Broken, check, check_balance, check_order, check_trade, state_of
+from msgspec.structs import replace
+
+from actors.clients.conformance_words import (
+    Broken,
+    check,
+    check_balance,
+    check_cancelled,
+    check_order,
+    check_trade,
+    state_of,
+)
 from pipeline.client import Alive, AssetBalance, Order, OrderCancelled, Trade, TradeVoided
 from pipeline.lane import attempt
+from pipeline.vocabulary import OrderState
 
 T = TypeVar("T")
 
@@ -48,9 +59,11 @@ class Watch:
             self.trades.append(check_trade(item, "a trade of the account stream"))
         elif isinstance(item, AssetBalance):
             check_balance(item, "a balance of the account stream", self._assets)
+        elif isinstance(item, OrderCancelled):
+            self._note_cancelled(check_cancelled(item, "a cancel of the account stream"))
         else:
             check(
-                isinstance(item, OrderCancelled | TradeVoided | Alive),
+                isinstance(item, TradeVoided | Alive),
                 f"a {type(item).__name__} on the account stream: it is none of AccountEvent",
             )
 
@@ -64,6 +77,12 @@ class Watch:
             self.went_back = f"filled of {order.cid} shrank from {last.filled} to {order.filled}"
         elif state_of(last).finished and not state_of(order).finished:
             self.went_back = f"{order.cid} was {state_of(last).label} and became {state_of(order).label}"
+
+    def _note_cancelled(self, said: OrderCancelled) -> None:
+        last = self._last.get(said.cid)
+        if last is not None:
+            filled = last.filled if said.filled is None else said.filled
+            self._note(replace(last, state=OrderState.Cancelled, filled=filled))
 
     async def until(self, found: Callable[[], T | None], within_s: float) -> T | None:
         """What `found` finds, as soon as it does; None when the stream ends or the time is over."""

@@ -137,5 +137,5 @@ def _word(value: object, kind: type, where: str) -> None:
 
 
 def _time(value: object, where: str) -> None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    check(whole and value >= 0, f"{where}: exchange_at_ns is {value!r}: whole nanoseconds, 0 if unknown")  # type: ignore[operator]
+    whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    check(whole, f"{where}: exchange_at_ns is {value!r}: whole nanoseconds, 0 if unknown")

@@ -75,6 +75,8 @@ class SimulatedExchange(DeskActor):
         """Rebuild book and balances from the ledger. Raises ConfigError when a recording cannot be played."""
         seed = seed if self.settings.seed is None else self.settings.seed
         self._random = random.Random(seed)
+        for name in self.faults.on:
+            self.faults.since_ns[name] = now_ns  # those of the deployment file begin with the exchange
         self.ledger = Ledger(self.journal)
         last_number, last_trade = self.ledger.counter("orders"), self.ledger.counter("trades")
         self.orders = Orders(self.journal.birth_id, self.ledger, last_number, last_trade)

@@ -175,7 +175,7 @@ def main(quick: bool, only: tuple[str, ...], as_json: bool) -> None:
         click.echo(json.dumps(found))
     else:
         console = Console()
-        report.show(console if console.is_terminal else Console(width=110), found)
+        report.show(console if console.is_terminal else Console(width=120), found)
     sys.exit(1 if found["failed"] else 0)
 
 

@@ -32,6 +32,9 @@ def show(console: Console, report: Mapping[str, Any]) -> None:
             console.print(table)
     if "growth" in results:
         console.print(_growth(results["growth"]))
+    for key, result in results.items():
+        if key.startswith("recordings "):
+            console.print(_recording(key, result))
     for key, why in {**report["skipped"], **report["failed"]}.items():
         console.print(f"{key}: {why[:WHY_LIMIT]}", markup=False)
 
@@ -39,7 +42,7 @@ def show(console: Console, report: Mapping[str, Any]) -> None:
 def _speeds(results: Mapping[str, Any]) -> Table:
     table = Table(title="open → OrderSnapshot(Open) on the feed", title_justify="left")
     table.add_column("", no_wrap=True)
-    for name in ("outstanding", "orders/s", "p50 µs", "p99 µs", "p99.9 µs", "CPU µs", "× (b)"):
+    for name in ("at once", "orders/s", "p50 µs", "p99 µs", "p99.9 µs", "CPU µs", "× (b)"):
         table.add_column(name, justify="right", no_wrap=True)
     rows = sorted((_place(key), key) for key, result in results.items() if "p50_us" in result)
     before = rows[0][0][:2] if rows else None
@@ -96,7 +99,9 @@ def _targets(targets: list[dict[str, Any]]) -> Table:
 
 
 def _profile(results: Mapping[str, Any]) -> Table:
-    table = Table(title="where the time of an order goes (µs, 64 outstanding, sampled)", title_justify="left")
+    table = Table(
+        title="where the time of an order goes (CPU µs, 64 outstanding, sampled)", title_justify="left"
+    )
     table.add_column("", no_wrap=True)
     for name in ("all", *KINDS):
         table.add_column(name, justify="right", no_wrap=True)
@@ -120,4 +125,12 @@ def _growth(growth: Mapping[str, Any]) -> str:
     return (
         f"memory: {growth['orders']:,.0f} orders in one run grew it by {growth['grown_mib']:.1f} MiB "
         f"({growth['highest_mib']:.1f} at most)"
+    )
+
+
+def _recording(key: str, result: Mapping[str, Any]) -> str:
+    kept = "kept up" if result["kept_up"] else f"fell behind at {result['multiple']:.1f}"
+    return (
+        f"{key} × real time: {kept}; {result['orders_s']:,.0f} orders/s over "
+        f"{result['market_minutes']:.1f} minutes of the market, memory {result['grown_mib']:+.1f} MiB"
     )

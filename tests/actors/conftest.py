@@ -2,25 +2,30 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from tests.actors.pipeline import Desk, Pipeline
 
+MEMORY = Path("/dev/shm")  # journals are many here, and nobody cuts the power in a test
+
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Pipeline]]:
+def make() -> Iterator[Callable[..., Pipeline]]:
     """Makes and starts pipelines (one folder each) on terms of the test's own."""
     made: list[Pipeline] = []
+    with TemporaryDirectory(prefix="ow", dir=MEMORY if MEMORY.is_dir() else None) as folder:
 
-    def build(folder: str = "", **terms: Any) -> Pipeline:
-        made.append(Pipeline(tmp_path / (folder or f"desk{len(made)}"), **terms).start())
-        return made[-1]
+        def build(**terms: Any) -> Pipeline:
+            made.append(Pipeline(Path(folder) / f"desk{len(made)}", **terms).start())
+            return made[-1]
 
-    yield build
+        yield build
+        for pipeline in made:
+            pipeline.close()
     for pipeline in made:
-        pipeline.close()
         pipeline.check_promises()
 
 

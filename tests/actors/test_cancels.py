@@ -5,7 +5,6 @@ import pytest
 from pipeline.client import ExecutionError
 from pipeline.messages import CancelAllDone, CancelOrder, OrderCancelled
 from pipeline.vocabulary import CancelScope, Error, Evidence, OrderState, Pending
-
 from tests.actors.pipeline import cancelled, open_body, order
 
 

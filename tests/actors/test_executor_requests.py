@@ -1,11 +1,10 @@
-"""Requests by their identity: a repeat is never redone, a resend is a question, a new session fences the old."""
+"""Requests by their identity: a repeat is never redone, a resend is a question, a new session fences."""
 
 import pytest
 
 from pipeline import headers
 from pipeline.messages import CancelOrder, OrderCancelled, OrderSnapshot, Refused
 from pipeline.vocabulary import OrderState, Refusal
-
 from tests.actors.pipeline import cancelled, open_body, order
 
 

@@ -76,7 +76,9 @@ class Bench:
         return [event for _, event in self.desk.feed[before:]]
 
     def executor(self, *words, answers=None, evidence=E.CALL, **more):
-        return self.say("executor.alpha", OrderSnapshot(order=order(*words, **more), evidence=evidence, answers=answers))
+        return self.say(
+            "executor.alpha", OrderSnapshot(order=order(*words, **more), evidence=evidence, answers=answers)
+        )
 
     def stream(self, *words, **more):
         return self.say("reconnector.alpha", OrderSnapshot(order=order(*words, **more), evidence=E.STREAM))
@@ -121,10 +123,18 @@ class Listener:
 
 
 def trade(id="t-1", side=Side.BUY, instrument=0, at_ns=0):
+    one = amount("1")
     return Trade(
-        instrument=instrument, side=side, id=id, cid="c-1", order_id="1", price=amount("1"), quantity=amount("1"),
-        exchange_at_ns=at_ns, evidence=E.STREAM,
-    )  # fmt: skip
+        instrument=instrument,
+        side=side,
+        id=id,
+        cid="c-1",
+        order_id="1",
+        price=one,
+        quantity=one,
+        exchange_at_ns=at_ns,
+        evidence=E.STREAM,
+    )
 
 
 def refused(rid, engine="mm", session=1):
@@ -311,7 +321,8 @@ def test_answers_of_more_sessions_than_are_kept_in_memory_are_known(bench):
 
     def say_all():
         frames = [
-            bench.frame("executor.alpha", refused(1, session=session)) for session in range(1, SESSIONS_LIMIT + 20)
+            bench.frame("executor.alpha", refused(1, session=session))
+            for session in range(1, SESSIONS_LIMIT + 20)
         ]
         return bench.hear(*frames)
 
@@ -329,7 +340,11 @@ def test_an_answer_that_comes_too_late_carries_the_order_as_it_is(bench):
 def test_a_cancels_answer_that_comes_too_late_carries_the_order_as_it_is(bench):
     bench.stream(OrderState.FullyFilled, 10)
     stale = OrderCancelled(
-        instrument=0, cid="c-1", order=order(OrderState.Open, 3), evidence=E.DEADLINE, answers=Answers("mm", 1, 2)
+        instrument=0,
+        cid="c-1",
+        order=order(OrderState.Open, 3),
+        evidence=E.DEADLINE,
+        answers=Answers("mm", 1, 2),
     )
     (event,) = bench.say("executor.alpha", stale)
     assert event.order.state is OrderState.FullyFilled
@@ -452,7 +467,12 @@ def test_the_mark_of_the_last_trade_waits_until_the_stream_is_in_step(bench):
 
 def part(n, of, generation=1, orders=(), balances=()):
     return AccountSnapshot(
-        generation=generation, part=n, parts=of, orders=list(orders), balances=list(balances), evidence=E.SNAPSHOT
+        generation=generation,
+        part=n,
+        parts=of,
+        orders=list(orders),
+        balances=list(balances),
+        evidence=E.SNAPSHOT,
     )
 
 
@@ -519,7 +539,11 @@ def test_a_snapshot_takes_no_order_back_and_shows_none_that_is_over(bench):
 def test_the_words_of_a_snapshot_stand_under_the_number_of_their_part(bench):
     bench.say("reconnector.alpha", part(1, 2, orders=[order(cid="a")]))
     bench.say("reconnector.alpha", part(2, 2, orders=[order(cid="b")]))
-    published = {h.exchange_seq: [o.cid for o in e.orders] for h, e in bench.desk.feed if isinstance(e, AccountSnapshot)}
+    published = {
+        h.exchange_seq: [o.cid for o in e.orders]
+        for h, e in bench.desk.feed
+        if isinstance(e, AccountSnapshot)
+    }
     active = bench.merger.admission.orders.active
     assert {active[0, cid].word: [cid] for cid in ("a", "b")} == published
 

@@ -12,6 +12,7 @@ from pipeline.client import (
     ExecutionError,
     TradeVoided,
 )
+from pipeline.messages import AccountSnapshot as SnapshotEvent
 from pipeline.messages import (
     ActorStarted,
     BalanceSnapshot,
@@ -21,7 +22,6 @@ from pipeline.messages import (
     Synced,
     Trade,
 )
-from pipeline.messages import AccountSnapshot as SnapshotEvent
 from pipeline.messages import TradeVoided as VoidedEvent
 from pipeline.vocabulary import Error, Evidence, OrderState, Side
 from tests.actors.pipeline import ALL, MS, START_NS, cancelled, fill, order
@@ -32,7 +32,16 @@ NAME = "reconnector.alpha"
 
 def kinds(desk, since=0):
     """The names of what the reconnector said, in order."""
-    heard = (ActorStarted, OrderSnapshot, Trade, BalanceSnapshot, SnapshotEvent, Reconnecting, Subscribed, Synced)
+    heard = (
+        ActorStarted,
+        OrderSnapshot,
+        Trade,
+        BalanceSnapshot,
+        SnapshotEvent,
+        Reconnecting,
+        Subscribed,
+        Synced,
+    )
     names = []
     for event in desk.events(heard, since):
         if not isinstance(event, ActorStarted) or event.actor == NAME:
@@ -372,7 +381,7 @@ def test_trades_are_fetched_from_the_last_that_the_merger_has_less_an_overlap(ma
 
 
 def test_a_trade_missed_in_an_outage_is_fetched_though_later_ones_came_and_the_fetch_failed(make):
-    """What the new stream brings is later than what was missed: it must not move the start of the next fetch."""
+    """What the new stream brings is later than what was missed: the next fetch must not begin there."""
     desk = make(timing={"trade_overlap_ms": 1_000})
     desk.sync()
     desk.stream().item(fill("c", "t-1", exchange_at_ns=START_NS))

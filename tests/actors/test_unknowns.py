@@ -1,4 +1,4 @@
-"""Orders nobody can speak for: asked about, ended on the exchange's word or an operator's, never by a guess."""
+"""Orders nobody can speak for: asked about, ended on the exchange's word or a person's, never by a guess."""
 
 import pytest
 

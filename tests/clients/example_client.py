@@ -14,9 +14,7 @@ PRICE, DEPTH, HELD = Decimal(100), Decimal(10), Decimal(1_000_000)
 RESTING = (TimeInForce.GTC, TimeInForce.DAY)
 
 
-class Venue:
-    """What a real client would reach over the network."""
-
+class Venue:  # what a real client would reach over the network
     def __init__(self):
         self.orders, self.trades, self.streams = {}, [], []
 
@@ -76,11 +74,10 @@ class ExampleClient:
         order = self.at.orders.get(request.cid)
         if order is None:
             raise client.ExecutionError(Error.OrderNotFound, "never heard of it", sent="no")
-        if order.state.finished:
-            full = order.state is OrderState.FullyFilled
-            raise client.ExecutionError(
-                Error.OrderAlreadyFullyFilled if full else Error.OrderAlreadyCancelled
-            )
+        if order.state is OrderState.FullyFilled:
+            raise client.ExecutionError(Error.OrderAlreadyFullyFilled, sent="no")
+        if order.state is OrderState.Cancelled:
+            raise client.ExecutionError(Error.OrderAlreadyCancelled, sent="no")
         order.state = OrderState.Cancelled
         self.at.tell(order)
         return client.OrderCancelled(order.instrument, order.cid, order.id, order.filled)

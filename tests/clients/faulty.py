@@ -1,6 +1,6 @@
 """Clients with one fault each: the example client, broken in a way that people do break clients."""
 
-import time
+import threading
 from copy import copy
 
 from pipeline.client import ExecutionError, NotFound
@@ -88,7 +88,7 @@ class BlocksTheLoop(ExampleClient):
     async def fetch_open_orders(self, instruments):
         if not hasattr(self, "waited"):
             self.waited = True
-            time.sleep(0.6)  # sleeping is the fault
+            threading.Event().wait(1.0)  # the whole thread: that is the fault
         return await super().fetch_open_orders(instruments)
 
 
@@ -127,8 +127,8 @@ class SaysTimeoutWhenRejected(ExampleClient):
             raise ExecutionError(Error.Timeout, str(error)) from None
 
 
-class FillsUpBalancesOnly(ExampleClient):
-    """It forgets the open orders in the snapshot."""
+class ShowsNoOrdersInSnapshots(ExampleClient):
+    """It has only balances in its snapshot."""
 
     async def account_snapshot(self, assets, instruments):
         said = await super().account_snapshot(assets, instruments)
@@ -137,7 +137,7 @@ class FillsUpBalancesOnly(ExampleClient):
 
 
 class IsNoCoroutine(ExampleClient):
-    """Its account_stream is an async generator itself: calling it subscribes to nothing and cannot be awaited."""
+    """Its account_stream is an async generator itself: it cannot be awaited and subscribes to nothing."""
 
     async def account_stream(self, assets, instruments):
         async for item in await super().account_stream(assets, instruments):

@@ -24,7 +24,7 @@ from tests.wiring import skeleton
 
 WITHIN_S = 5.0
 TIMING = {
-    "request_timeout_ms": 200,
+    "request_timeout_ms": 2_000,
     "call_lifetime_ms": 1_500,
     "query_every_ms": 20,
     "reconcile_every_ms": 60_000,
@@ -161,6 +161,12 @@ class Desk:
 
         actor.timers.at(0, act)
         await self.health(f"exchange.{exchange}")  # a turn, after which its timers are asked
+
+    async def calls_over(self, exchange: str = "alpha") -> None:
+        """Until no call of the executor is under way, in time or late."""
+        async with asyncio.timeout(WITHIN_S):
+            while (await self.health(f"executor.{exchange}")).gauges["in_flight"]:
+                pass
 
     # ------------------------------------------------------------------ looking
 

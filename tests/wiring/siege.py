@@ -1,16 +1,12 @@
 """A deployment that is attacked or choked while an honest engine trades on it, in each placement.
 
-Two simulated exchanges: `alpha` is where attacks go, `beta` where the honest engine trades meanwhile. Everything
-runs on one loop that a test enters through `Siege.run`; waits have a bound and poll by timer, never by sleeping
-in the loop's thread. Processes are killed by the pid that was started, and by no other means.
+`alpha` is where attacks go, `beta` is where the honest engine trades meanwhile. Everything runs on one loop
+that a test enters through `Siege.run`. Every wait has a bound, and none blocks the loop.
 """
 
 import asyncio
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -30,132 +26,12 @@ from pipeline.deployment import Deployment
 from pipeline.messages import Event, Message, Request
 from pipeline.sockets import Sockets
 from pipeline.topology import Link
+from tests.wiring.grounds import PLACEMENTS, Process, deployment_text
 
-ROOT = Path(__file__).resolve().parents[2]
-PLACEMENTS = ("inproc", "ipc", "split")
-PROCESSES = {
-    "inproc": 'all = ["*"]',
-    "ipc": 'all = ["*"]',
-    "split": """
-front = ["router", "merger"]
-alpha = ["executor.alpha", "reconnector.alpha"]
-beta = ["executor.beta", "reconnector.beta"]
-alpha_venue = ["exchange.alpha"]
-beta_venue = ["exchange.beta"]
-""",
-}
-HEAD = """
-name = "siege"
-run_dir = "{directory}/run"
-state_dir = "{directory}/state"
-testing = true
-durability = "none"
+__all__ = ["PLACEMENTS", "Bystander", "Siege", "moment"]
 
-[processes]
-{processes}
-
-[edges]
-transport = "{transport}"
-{edges}
-"""
-EXCHANGE = """
-[exchanges.{name}]
-venue = "{name}"
-client = "{client}"
-timing = {{ {timing} }}
-limits = {{ {limits} }}
-{options}
-
-[[exchanges.{name}.instruments]]
-name = "btc_usd"
-symbol = "BTCUSD"
-base = "btc"
-quote = "usd"
-price_step = "0.1"
-quantity_step = "0.001"
-quantity_min = "0.001"
-notional_min = "0.5"
-
-[[exchanges.{name}.instruments]]
-name = "eth_usd"
-symbol = "ETHUSD"
-base = "eth"
-quote = "usd"
-price_step = "0.01"
-quantity_step = "0.0001"
-"""
-# What the tests buy at 1000 rests.
-SIMULATION = """
-[exchanges.{name}.simulation]
-market = {{ model = "synthetic", prices = {{ btc_usd = "60000", eth_usd = "2500" }} }}
-"""
 WITHIN_S = 20.0
 T = TypeVar("T")
-
-
-def deployment_text(
-    directory: Path,
-    placement: str,
-    *,
-    edges: str = "",
-    timing: str = "",
-    limits: str = "",
-    client: str = "simulated",
-    options: str = "",
-) -> str:
-    text = HEAD.format(
-        directory=directory,
-        processes=PROCESSES[placement],
-        transport="ipc" if placement == "ipc" else "auto",
-        edges=edges,
-    )
-    table = EXCHANGE + SIMULATION
-    if client != "simulated":
-        text = "\n".join(line for line in text.splitlines() if "_venue = [" not in line)
-        table = EXCHANGE
-    terms = {"client": client, "timing": timing, "limits": limits, "options": options}
-    return text + "".join(table.format(name=name, **terms) for name in ("alpha", "beta"))
-
-
-class Process:
-    """One process of the deployment, run as the command line runs it."""
-
-    def __init__(self, path: Path, name: str) -> None:
-        self.name = name
-        self.errors = path.with_name(f"{name}.stderr")
-        with self.errors.open("wb") as errors:
-            self.child = subprocess.Popen(
-                [sys.executable, "-m", "actors.command_line", "run", str(path), name],
-                cwd=ROOT,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-            )
-
-    def wait_ready(self) -> None:
-        assert self.child.stdout is not None
-        line = self.child.stdout.readline().decode()
-        assert line == f"orderwire: {self.name} ready\n", (line, self.errors.read_text())
-
-    def signal(self, number: int) -> None:
-        os.kill(self.child.pid, number)
-
-    def end(self) -> None:
-        if self.child.poll() is None:
-            self.child.send_signal(signal.SIGCONT)
-            self.child.terminate()
-            try:
-                self.child.wait(10)
-            except subprocess.TimeoutExpired:
-                self.child.kill()
-                self.child.wait()
-        assert self.child.stdout is not None
-        self.child.stdout.close()
-
-    @property
-    def peak_kib(self) -> int:
-        """The most memory it ever held (proc(5): VmHWM)."""
-        status = Path(f"/proc/{self.child.pid}/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0])
 
 
 class Siege:
@@ -174,7 +50,7 @@ class Siege:
         self._attached: list[Attachment] = []
         self._context = zmq.Context()
         self.answered_s: dict[tuple[str, int, int], float] = {}
-        self._rid = 0
+        self._rid = 1_000  # below: for frames whose answers nobody looks at
 
     # ------------------------------------------------------------------------------------ life
 
@@ -182,7 +58,7 @@ class Siege:
         path = self.directory / "siege.toml"
         path.write_text(deployment_text(self.directory, self.placement, **self._terms))
         self.deployment: Deployment = load(path)
-        if self.placement == "split":
+        if self.placement in ("split", "apart"):
             self.processes = {name: Process(path, name) for name in self.deployment.processes}
             for process in self.processes.values():
                 process.wait_ready()
@@ -207,7 +83,7 @@ class Siege:
             shutil.rmtree(self.directory, ignore_errors=True)
 
     async def _start(self) -> None:
-        if self.placement != "split":
+        if self.placement not in ("split", "apart"):
             self.host = Host(self.deployment)
             await self.host.inner.start()
         self.sockets = Sockets(self.deployment.run_dir)
@@ -298,6 +174,26 @@ class Siege:
         found = self.answers.get(("honest", self.engine._core.session, rid), [])
         assert len(found) < 2, f"request {rid} was answered twice: {found}"
         return found[0] if found else None
+
+    def assert_feed_whole(self) -> None:
+        """Every number of the feed came once, in order (a gap would have been replayed first)."""
+        numbers = [event.seq for event in self.events]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+    # ------------------------------------------------------------------------------------ full links
+
+    def stop_reading(self, process: str, actor: str, link: str) -> None:
+        """An actor takes nothing from a link: its process is stopped, or its inbox is left unread."""
+        if self.host is None:
+            self.processes[process].signal(signal.SIGSTOP)
+        else:
+            self.host.inner.station(actor)._pause(link, True)
+
+    def read_again(self, process: str, actor: str, link: str) -> None:
+        if self.host is None:
+            self.processes[process].signal(signal.SIGCONT)
+        else:
+            self.host.inner.station(actor)._pause(link, False)
 
     # ------------------------------------------------------------------------------------ the attacker
 

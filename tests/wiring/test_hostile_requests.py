@@ -126,11 +126,14 @@ def check_refused(answers, reasons, names):
     wrong = {}
     for rid, found in answers.items():
         only = found[0]
-        if len(found) != 1 or not isinstance(only, Refused) or only.reason is not reasons[rid]:
-            wrong[names[rid]] = found
-        elif not (only.detail.isprintable() and 0 < len(only.detail) <= 210 and only.cid.isprintable()):
-            wrong[names[rid]] = found
+        refused = len(found) == 1 and isinstance(only, Refused) and only.reason is reasons[rid]
+        if not (refused and is_readable(only)):
+            wrong[names.get(rid, rid)] = found
     assert not wrong, wrong
+
+
+def is_readable(event):
+    return event.detail.isprintable() and 0 < len(event.detail) <= 210 and event.cid.isprintable()
 
 
 @pytest.mark.parametrize("edge", ["router", "executor.alpha"])
