@@ -142,7 +142,8 @@ class Admission:
 
     def _store(self, exchange: int, order: Order, kind: int, body: bytes) -> None:
         """The order's row holds the event that last told of it."""
-        word = self.state.exchanges[exchange].exchange_seq + 1
+        known = self.orders.known((exchange, order.cid))
+        word = 0 if known is None else known.word
         row = (
             exchange,
             order.cid,

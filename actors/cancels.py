@@ -129,7 +129,12 @@ class Cancels:
         if record is None:
             self._answer(flight, evidence, now_ns, None, value.exchange_at_ns)
             return
-        filled = record.order.filled if value.filled is None else amount(value.filled)
+        filled = record.order.filled
+        if value.filled is not None:
+            try:
+                filled = amount(value.filled)
+            except (ValueError, TypeError):
+                self._executor.count("unindexed_answers")  # that it is cancelled is no less true
         said = replace(
             record.order, state=OrderState.Cancelled, filled=filled, id=value.id or record.order.id
         )

@@ -75,7 +75,9 @@ class Merger(DeskActor):
         if not known or max(header.epoch, header.number) > COUNT_LIMIT:
             self.count("bad_source_frames")
             return
-        if not self.state.sources.is_next(header.source, header.epoch, header.number):
+        if not self.state.sources.is_next(
+            header.source, header.epoch, header.number, header.first
+        ):
             self.count("repeated_frames")
             return
         try:

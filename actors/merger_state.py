@@ -54,13 +54,17 @@ class Sources:
             epoch, number = self.marks[source]
             self.held[source] = (epoch, number - 1)
 
-    def is_next(self, source: int, epoch: int, number: int) -> bool:
-        """Whether this frame is the one to take; if so it is marked taken."""
+    def is_next(self, source: int, epoch: int, number: int, first: bool = False) -> bool:
+        """Whether this frame is the one to take; if so it is marked taken.
+
+        `first`: the source keeps none before it, so that no gap before it will ever be filled (this merger
+        acknowledged those frames in a life whose journal is lost).
+        """
         held_epoch, held_number = self.marks.get(source, (0, 0))
         if epoch == held_epoch:
-            if number != held_number + 1:
+            if number != held_number + 1 and not (first and number > held_number):
                 return False  # a repeat, or a gap that the source will fill since it is not acknowledged
-        elif epoch < held_epoch or number != 1:
+        elif epoch < held_epoch or not (first or number == 1):
             return False
         if epoch != held_epoch:
             self.held.pop(source, None)  # what an earlier life had begun to say is not finished any more

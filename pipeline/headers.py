@@ -72,7 +72,7 @@ REQUEST_KINDS: Final = frozenset(range(1, 32))
 _START = struct.Struct("<H2sBB")
 # exchange, magic, version, kind, attempt, fingerprint, reserved, engine, session, rid, expires_at_ns
 _REQUEST = struct.Struct("<H2sBBHII24sQQQ")
-# exchange, magic, version, kind, reserved, source, epoch, number
+# exchange, magic, version, kind, 1 when nothing before is kept, source, epoch, number
 _SOURCE = struct.Struct("<H2sBBHQQQ")
 # exchange, magic, version, kind, role of the source, feed_id, seq, exchange_seq, published_at_ns
 _FEED = struct.Struct("<H2sBBHQQQQ")
@@ -119,6 +119,7 @@ class SourceHeader(Struct, gc=False):
     source: int
     epoch: int
     number: int
+    first: bool = False  # the source keeps none before it: what it sent before was acknowledged
 
 
 class FeedHeader(Struct, gc=False):
@@ -183,18 +184,23 @@ def read_request(frame: bytes) -> RequestHeader:
     return RequestHeader(exchange, version, kind, attempt, fingerprint, name, session, rid, expires_at_ns)
 
 
-def source(exchange: int, kind: int, source_id: int, epoch: int, number: int) -> bytes:
-    return _SOURCE.pack(exchange, MAGIC, VERSION, kind, 0, source_id, epoch, number)
+def source(exchange: int, kind: int, source_id: int, epoch: int, number: int, first: bool = False) -> bytes:
+    return _SOURCE.pack(exchange, MAGIC, VERSION, kind, first, source_id, epoch, number)
+
+
+def as_first(frame: bytes) -> bytes:
+    """The same source frame, marked as the oldest that its source keeps."""
+    return frame[:6] + b"\1\0" + frame[8:]
 
 
 def read_source(frame: bytes) -> SourceHeader:
     """Read a source frame's header. Raises HeaderError."""
     if len(frame) < SOURCE_SIZE:
         raise HeaderError(f"a source frame of {len(frame)} bytes is shorter than its header of {SOURCE_SIZE}")
-    exchange, magic, version, kind, _, source_id, epoch, number = _SOURCE.unpack_from(frame)
+    exchange, magic, version, kind, first, source_id, epoch, number = _SOURCE.unpack_from(frame)
     if magic != MAGIC or version != VERSION:
         raise HeaderError("a source frame of another protocol")
-    return SourceHeader(exchange, kind, source_id, epoch, number)
+    return SourceHeader(exchange, kind, source_id, epoch, number, first == 1)
 
 
 def feed(

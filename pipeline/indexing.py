@@ -10,13 +10,15 @@ from enum import IntEnum
 from typing import NoReturn, TypeVar
 
 from pipeline import client, messages
-from pipeline.amounts import ZERO, Amount, amount
+from pipeline.amounts import EXACT, ZERO, Amount, amount
 from pipeline.deployment import Exchange
 from pipeline.identity import ADOPTED_PREFIX
 from pipeline.messages import Balance, Failure, Fee
 from pipeline.vocabulary import Error, Evidence, Liquidity, OrderKind, OrderState, Side, TimeInForce
 
 _DETAIL_LIMIT = 200
+FEE_PLACES = 18
+_FEE_STEP = Decimal(1).scaleb(-FEE_PLACES)
 _TEXT_LIMIT = 256
 
 W = TypeVar("W", bound=IntEnum)
@@ -126,7 +128,7 @@ class Indexer:
             order_id=order_id,
             price=self._amount(said.price),
             quantity=self._amount(said.quantity),
-            fees=[Fee(self._asset_name(asset), self._amount(paid)) for asset, paid in said.fees],
+            fees=[Fee(self._asset_name(asset), self._fee(paid)) for asset, paid in said.fees],
             liquidity=_word(Liquidity, said.liquidity),
         )
 
@@ -161,6 +163,12 @@ class Indexer:
             return ZERO if isinstance(value, Decimal) and not value else amount(value)
         except (ValueError, TypeError) as error:
             raise Unindexed(f"amount {str(value)[:40]!r} of {self._exchange.name}: {error}") from None
+
+    def _fee(self, paid: Decimal) -> Amount:
+        """A fee with more places than travel is rounded: a trade is never lost for it."""
+        if isinstance(paid, Decimal) and paid.is_finite() and paid.as_tuple().exponent < -FEE_PLACES:  # type: ignore[operator]
+            paid = paid.quantize(_FEE_STEP, context=EXACT)
+        return self._amount(paid)
 
     def _unknown(self, what: str, name: object) -> NoReturn:
         raise Unindexed(

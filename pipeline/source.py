@@ -100,7 +100,8 @@ class Source:
             if sent == _RESEND_LIMIT:
                 self._unsent_from = number
                 break
-            self._outbox.send("events", frame)
+            # The oldest says that it is: a merger that lost its journal goes on from there.
+            self._outbox.send("events", headers.as_first(frame) if number == self._kept[0][0] else frame)
             sent += 1
         if self._unsent_from is not None:
             self._due_ns = now_ns + _RETRY_NS

@@ -55,7 +55,9 @@ def test_a_request_header_comes_back(exchange, kind, attempt, fingerprint, engin
 def test_a_source_header_comes_back(exchange, kind, source, epoch, number):
     packed = headers.source(exchange, kind, source, epoch, number)
     assert len(packed) == headers.SOURCE_SIZE
-    assert astuple(headers.read_source(packed + b"body")) == (exchange, kind, source, epoch, number)
+    assert astuple(headers.read_source(packed + b"body")) == (exchange, kind, source, epoch, number, False)
+    again = headers.read_source(headers.as_first(packed))
+    assert astuple(again) == (exchange, kind, source, epoch, number, True)
 
 
 @given(U16, U8, U16, U64, U64, U64, U64)

@@ -1,7 +1,6 @@
 """Well-formed frames with contents that no honest peer sends: no actor dies, no journal is broken by them."""
 
 import msgpack
-import pytest
 
 from actors.exchange import wire
 from pipeline import headers
@@ -25,16 +24,10 @@ from pipeline.control import (
 from pipeline.messages import Answers, Halted, OrderSnapshot, Refused, Trade
 from pipeline.topology import source_id
 from pipeline.vocabulary import OrderKind, Refusal, Side, TimeInForce
-from tests.wiring.siege import PLACEMENTS, Bystander, Siege
+from tests.wiring.siege import Bystander, Siege
 
 LAST = 2**63 - 1
 BEYOND = [2**63, 2**64 - 1]
-
-
-@pytest.fixture(scope="module", params=PLACEMENTS)
-def siege(request):
-    with Siege(request.param) as siege:
-        yield siege
 
 
 def question(siege, body, kind=None, exchange=0xFFFF, fingerprint=None):

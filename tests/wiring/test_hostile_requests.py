@@ -9,16 +9,10 @@ from pipeline import headers
 from pipeline.headers import Kind
 from pipeline.messages import CancelAll, CancelOrder, OpenOrder, OrderCancelled, OrderSnapshot, Refused
 from pipeline.vocabulary import CancelScope, OrderState, Refusal
-from tests.wiring.siege import PLACEMENTS, Bystander, Siege
+from tests.wiring.siege import Bystander
 
 INVALID = Refusal.InvalidRequest
 FULL_WIDTH = "１２"
-
-
-@pytest.fixture(scope="module", params=PLACEMENTS)
-def siege(request):
-    with Siege(request.param) as siege:
-        yield siege
 
 
 def body(**other):
