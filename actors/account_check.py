@@ -1,9 +1,9 @@
 """The periodic check of balances and trades: what a stream hid that looked whole.
 
-While the stream is in step, every `reconcile_every_ms` the balances are fetched, then the trades since the last
-fetch that was whole, less an overlap. The merger leaves out what it has. An asset that the stream told of
-meanwhile is not told again, since that word is the newer. A check that fails is counted and made again
-later: it does not end a stream. Open orders are the executor's part (order_check.py).
+While the stream is in step, every `reconcile_every_ms` the balances are fetched, then the trades since
+the last check that was whole, less an overlap. The merger leaves out what it has. An asset that the stream
+told of meanwhile is not told again, since that word is the newer. A check that fails is counted and made
+again later: it does not end a stream. Open orders are the executor's part (order_check.py).
 """
 
 from typing import TYPE_CHECKING
@@ -40,9 +40,9 @@ class AccountCheck:
     def since_ns(self, last_trade_at_ns: int, now_ns: int, checking: bool = False) -> int:
         """From when on trades are to be fetched, given the last one that the merger has committed.
 
-        A connection asks from that one on. But what the stream hid is older than the trades it told of later: so
-        once there was a check, the last whole fetch is where it counts from. The first check of a life does not
-        know that of the life before; it was not longer ago than a check and a failed one take.
+        A connection asks from that one on. But what the stream hid is older than the trades it told of
+        later: so once there was a check, the last whole one is where it counts from. The first check of a
+        life does not know that of the life before; it was no longer ago than a check and a failed one take.
         """
         timing = self._timing
         from_ns = last_trade_at_ns if self._whole_ns is None else min(self._whole_ns, last_trade_at_ns)
@@ -116,7 +116,9 @@ class AccountCheck:
     def _on_balances(self, value: object, now_ns: int) -> None:
         reconnector = self._reconnector
         for each in reconnector.of(client.AssetBalance, value):
-            balance = None if each.asset in self.heard else reconnector.indexed(reconnector.indexer.balance, each)
+            if each.asset in self.heard:
+                continue
+            balance = reconnector.indexed(reconnector.indexer.balance, each)
             if balance is not None:
                 event = BalanceSnapshot(
                     exchange_at_ns=each.exchange_at_ns,

@@ -20,9 +20,8 @@ from actors.order_check import OrderCheck
 from actors.unknowns import Unknowns
 from pipeline import client, headers
 from pipeline.actor import Journal, Outbox, Outcome
-from pipeline.checks import Verdict, check_header, check_identity, check_named
+from pipeline.checks import check_identity, read_checked
 from pipeline.client import Capability
-from pipeline.codec import BodyError, read_request_body
 from pipeline.control import Done, Failed, Halt, Resolve, Resume
 from pipeline.deployment import Deployment
 from pipeline.headers import REQUEST_SIZE, ControlHeader, HeaderError, Kind, RequestHeader
@@ -40,7 +39,6 @@ from pipeline.messages import (
     Order,
     OrderSnapshot,
     Refused,
-    Request,
     Resumed,
 )
 from pipeline.naming import printable
@@ -50,6 +48,7 @@ from pipeline.vocabulary import Error, Evidence, OrderState, Refusal
 
 __all__ = ["TABLES", "Executor"]
 
+ENGINES_LIMIT = 1_024  # engines whose sessions are in memory
 ROOM_KEPT = 512  # stop reading requests while fewer events than this could still be kept
 
 class Executor(DeskActor):
@@ -101,8 +100,6 @@ class Executor(DeskActor):
             [row for row in kept if row[0] > acknowledged], kept[-1][0] if kept else 0, now_ns
         )
         self.halted = self.rows.state("halted") == "yes"
-        for engine, session, rid in self.journal.find("sessions", "1"):
-            self.sessions[engine] = (session, rid)
         self.feed.begin(now_ns)
         self.say(ActorStarted(actor=self.name, epoch=now_ns, received_at_ns=now_ns), now_ns)
         self._recover(now_ns)
@@ -166,11 +163,11 @@ class Executor(DeskActor):
         digest = zlib.crc32(frame[REQUEST_SIZE:])
         if self._is_known(header, digest, now_ns):
             return
-        body = self._read(header, frame)
+        body = read_checked(self.deployment, self.exchange, header, frame)
         if isinstance(body, tuple):
             self._refuse(header, *body, "", digest, now_ns)
             return
-        session, _ = self.sessions.get(header.engine, (0, 0))
+        session, _ = self._session_of(header.engine)
         cid = getattr(body, "cid", "")
         if header.session < session:
             words = f"session: {header.session} of {header.engine} was followed by {session}: stop the older"
@@ -188,24 +185,9 @@ class Executor(DeskActor):
         elif isinstance(body, CancelAll):
             self.cancels.on_cancel_all(header, body, digest, now_ns)
 
-    def _read(self, header: RequestHeader, frame: bytes) -> Request | Verdict:
-        """The body, or why not. The router has looked already, but it is not the only way in."""
-        verdict = check_header(self.deployment, header)
-        if verdict is None and header.exchange != self.exchange.index:
-            words = f"exchange: {header.exchange} must be {self.exchange.index}, which is {self.exchange.name}"
-            return Refusal.UnknownExchange, words
-        if verdict is not None:
-            return verdict
-        try:
-            body = read_request_body(header.kind, frame)
-        except BodyError as error:
-            return Refusal.InvalidRequest, f"body: {error}"
-        verdict = None if isinstance(body, CancelAll) else check_named(self.exchange, header, body)
-        return body if verdict is None else verdict
-
     def _is_known(self, header: RequestHeader, digest: int, now_ns: int) -> bool:
         """Whether this request was here before: then its answer is on the feed, or will be."""
-        session, rid = self.sessions.get(header.engine, (0, 0))
+        session, rid = self._session_of(header.engine)
         if header.session > session or (header.session == session and header.rid > rid):
             return False  # rids of a session rise on the one way that leads here
         known = self.rows.digest_of(header)
@@ -218,8 +200,15 @@ class Executor(DeskActor):
             self.say(Refused(received_at_ns=now_ns, reason=Refusal.InvalidRequest, detail=words), now_ns)
         return True
 
+    def _session_of(self, engine: str) -> tuple[int, int]:
+        known = self.sessions.get(engine)
+        if known is None:
+            row = self.journal.get("sessions", engine)
+            known = self.sessions[engine] = (row[1], row[2]) if row else (0, 0)
+        return known
+
     def _mark_session(self, header: RequestHeader) -> None:
-        if (header.session, header.rid) > self.sessions.get(header.engine, (0, 0)):
+        if (header.session, header.rid) > self._session_of(header.engine):
             self.sessions[header.engine] = (header.session, header.rid)
             self._sessions_changed.add(header.engine)
 
@@ -458,6 +447,8 @@ class Executor(DeskActor):
         for engine in self._sessions_changed:
             self.journal.put("sessions", (engine, *self.sessions[engine]))
         self._sessions_changed.clear()
+        while len(self.sessions) > ENGINES_LIMIT:  # the journal has them
+            del self.sessions[next(iter(self.sessions))]
         self.feed.save()
         self.flights.tidy()
         # Refusals are kept for the merger too: when it takes none, no more requests are read.

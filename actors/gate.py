@@ -35,7 +35,7 @@ class Gate:
             return Refusal.NotReady, not_ready
         braked_ns = executor.brake.until_ns - now_ns
         if braked_ns > 0:
-            words = f"{executor.exchange.name} said RateLimit: it is left to cancels for {braked_ns // _MILLI} ms"
+            words = f"{executor.exchange.name} said RateLimit: for {braked_ns // _MILLI} ms only cancels pass"
             return Refusal.RateLimit, words
         limit_ns = executor.exchange.timing.expires_limit_ms * _MILLI
         if header.expires_at_ns <= now_ns:

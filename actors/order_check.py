@@ -1,9 +1,9 @@
 """The periodic check of open orders: finds what a stream hid that looked whole.
 
-Every `reconcile_every_ms` the exchange is asked for its open orders. What it shows is its word. An order that it
-does not show is suspect only if it stood open before the question was put, nothing was heard of it since, and
-nothing of it is in flight: then it is Unknown, and asked about. Cancels never wait for any of this. Trades
-and balances are the reconnector's part.
+Every `reconcile_every_ms` the exchange is asked for its open orders. What it shows is its word. An order
+that it does not show is suspect only if it stood open before the question was put, nothing was heard of it
+since, and nothing of it is in flight: then it is Unknown, and asked about. Cancels never wait for any of
+this. Trades and balances are the reconnector's part (account_check.py).
 """
 
 from collections.abc import Sequence

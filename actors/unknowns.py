@@ -75,6 +75,8 @@ class Unknowns:
         record.query_pause_ns = self._executor.exchange.timing.query_every_ms * _MILLI
         if record.open_flight is None and self._can_ask:
             self._unasked.add(cid)
+        while self._stuck_due and self._records.get(self._stuck_due[0][1].order.cid) is None:
+            self._stuck_due.popleft()  # known again, as most are
         stuck_ns = self._executor.exchange.timing.stuck_after_ms * _MILLI
         self._stuck_due.append((now_ns + stuck_ns, record))
         if self._can_ask:
@@ -132,7 +134,9 @@ class Unknowns:
             if self._records.get(order.cid) is not record or due_ns != since_ns + stuck_ns:
                 continue  # it was known again meanwhile
             record.stuck_told = True
-            stuck = Stuck(instrument=order.instrument, cid=order.cid, since_ns=since_ns, received_at_ns=now_ns)
+            stuck = Stuck(
+                instrument=order.instrument, cid=order.cid, since_ns=since_ns, received_at_ns=now_ns
+            )
             self._executor.say(stuck, now_ns)
 
     def _ask(self, record: Record, now_ns: int) -> None:

@@ -8,6 +8,7 @@ and what would be right.
 from typing import Final
 
 from pipeline.amounts import EXACT, ZERO, Amount
+from pipeline.codec import BodyError, read_request_body
 from pipeline.deployment import Deployment, Exchange, Instrument
 from pipeline.headers import REQUEST_KINDS, VERSION, Kind, RequestHeader
 from pipeline.identity import (
@@ -18,7 +19,7 @@ from pipeline.identity import (
     generated_cid,
     is_engine_name,
 )
-from pipeline.messages import CancelOrder, OpenOrder, Request
+from pipeline.messages import CancelAll, CancelOrder, OpenOrder, Request
 from pipeline.naming import printable
 from pipeline.vocabulary import Flags, OrderKind, Refusal, TimeInForce
 
@@ -64,6 +65,27 @@ def check_header(deployment: Deployment, header: RequestHeader) -> Verdict | Non
     if header.kind == Kind.ReplaceOrder:
         return Refusal.Unsupported, "kind: ReplaceOrder is not built yet: cancel, then open anew"
     return None
+
+
+def read_checked(
+    deployment: Deployment, exchange: Exchange, header: RequestHeader, frame: bytes
+) -> Request | Verdict:
+    """The body of a request to one exchange, or why not: only what could do harm behind the router, which
+    has checked the rest. It is not the only way to an executor.
+    """
+    verdict = check_header(deployment, header)
+    if verdict is not None:
+        return verdict
+    if header.exchange != exchange.index:
+        right = f"{exchange.index}, which is {exchange.name}"
+        return _refused(Refusal.UnknownExchange, "exchange", header.exchange, right)
+    try:
+        body = read_request_body(header.kind, frame)
+    except BodyError as error:
+        return Refusal.InvalidRequest, f"body: {error}"
+    if not isinstance(body, CancelAll):
+        verdict = check_named(exchange, header, body)
+    return body if verdict is None else verdict
 
 
 def check_request(exchange: Exchange, header: RequestHeader, body: Request) -> Verdict | None:

@@ -18,7 +18,7 @@ from pipeline.vocabulary import Error, Evidence, Liquidity, OrderKind, OrderStat
 
 _DETAIL_LIMIT = 200
 FEE_PLACES = 18
-_FEE_STEP = Decimal(1).scaleb(-FEE_PLACES)
+_FEE_STEP = Decimal("1E-18")
 _TEXT_LIMIT = 256
 
 W = TypeVar("W", bound=IntEnum)
@@ -166,7 +166,7 @@ class Indexer:
 
     def _fee(self, paid: Decimal) -> Amount:
         """A fee with more places than travel is rounded: a trade is never lost for it."""
-        if isinstance(paid, Decimal) and paid.is_finite() and paid.as_tuple().exponent < -FEE_PLACES:  # type: ignore[operator]
+        if isinstance(paid, Decimal) and paid.is_finite() and paid.adjusted() < FEE_PLACES:
             paid = paid.quantize(_FEE_STEP, context=EXACT)
         return self._amount(paid)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from pipeline.checkpoints import LOG_KEPT_BYTES, Checkpoints
 from pipeline.deployment import ConfigError, Durability
 
 SCHEMA_VERSION: Final = 1
@@ -81,6 +82,9 @@ class SqliteJournal:
                 "to begin anew"
             ) from None
         self._tail_told = not self.tail_lost
+        self._connection.execute("PRAGMA wal_autocheckpoint = 0")
+        self._connection.execute(f"PRAGMA journal_size_limit = {LOG_KEPT_BYTES}")
+        self._checkpoints = Checkpoints(path, _SYNCHRONOUS[durability])
 
     def put(self, table: str, row: Row) -> None:
         held = self._tables[table]
@@ -130,6 +134,8 @@ class SqliteJournal:
         self._commit()
         self._committed_at_ns = now_ns
         self.commits += 1
+        if self._checkpoints.owed:
+            self._fold()
 
     def commit_due_ns(self) -> int | None:
         """When a commit that "none" put off must be made."""
@@ -137,6 +143,7 @@ class SqliteJournal:
 
     def close(self) -> None:
         """Commit what waits, fold the log into the file, close. Raises sqlite3.Error."""
+        self._checkpoints.close()
         if self._dirty:
             self._commit()
         self._set("ended", "cleanly")
@@ -145,6 +152,7 @@ class SqliteJournal:
 
     def abandon(self) -> None:
         """Close without a commit: what waits is gone, as after a crash."""
+        self._checkpoints.close()
         self._connection.close()
 
     def _begin_life(self) -> bool:
@@ -165,6 +173,11 @@ class SqliteJournal:
         self._connection.execute("COMMIT")
         self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         return lost
+
+    def _fold(self) -> None:
+        """Copy the last pages of the log, so that the next write begins it anew."""
+        _, log, copied = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        self._checkpoints.done(log, copied)
 
     def _commit(self) -> None:
         self._write()

@@ -223,3 +223,8 @@ def test_a_void_names_the_trade(indexer):
     voided = indexer.trade_voided(said, Evidence.STREAM, 10)
     assert (voided.instrument, voided.side, voided.id, voided.cid) == (1, Side.BUY, "t-1", "c-1")
     assert (voided.exchange_at_ns, voided.received_at_ns) == (9, 10)
+
+
+def test_a_fee_with_more_places_than_travel_is_rounded_and_costs_no_trade(indexer):
+    said = venue_trade(fees=[("USDT", Decimal("0.1234567890123456789012345"))])
+    assert str(indexer.trade(said, Evidence.STREAM, 0).fees[0].amount) == "0.123456789012345679"

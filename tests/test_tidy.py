@@ -29,7 +29,8 @@ MAY_WAIT = (
     "pipeline/sockets.py",
     "pipeline/engine*.py",
     "pipeline/attachment.py",
-    "pipeline/journal*.py",  # its checkpoints run in a thread
+    "pipeline/journal*.py",
+    "pipeline/checkpoints.py",  # a thread beside the journal
     "actors/command_line/*",
     "actors/clients/*",
     "scripts/*",

@@ -166,6 +166,7 @@ class Pipeline:
         self.full: set[tuple[str, str]] = set()  # (actor, link) that takes nothing
         self.feed: list[tuple[FeedHeader, Any]] = []  # what the merger published, in its order
         self.heartbeats = 0
+        self.repeats_expected = False  # a test that has requests answered again on purpose says so
         self.stopped: set[str] = set()
         self.paused: set[tuple[str, str | int]] = set()
 
@@ -478,6 +479,7 @@ class Pipeline:
         for feed_id in {header.feed_id for header, _ in self.feed}:
             numbers = [header.seq for header, _ in self.feed if header.feed_id == feed_id]
             assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), "the feed has a gap"
+        assert self.repeats_expected or not self.counted("merger", "repeated_answers"), "answered again"
         answered = [event.answers for _, event in self.feed if event.answers is not None]
         assert len(answered) == len(set(answered)), "a request was answered twice"
         trades = [

@@ -210,6 +210,24 @@ def test_an_executor_that_starts_with_nothing_to_resend_counts_on_from_its_last_
     assert desk.states(cid)[-1] == "Cancelled"
 
 
+def test_an_executor_with_more_to_resend_than_it_should_keep_uses_no_number_twice(make):
+    """Answers are kept beyond the limit rather than lost; the next life counts on from the last of them."""
+    desk = make(edges={"outbox_limit": 40})
+    desk.sync()
+    desk.lose = lambda sender, to, link, frame: sender == "executor.alpha" and link == "events"
+    for rid in range(1, 61):
+        desk.request(CancelOrder(0, f"c-{rid}"), rid=rid)
+    for call in desk.waiting("cancel_order"):
+        call.answer(cancelled(call.request.cid))
+    number = desk.actors["executor.alpha"].source.number
+    assert number > 40
+    desk.restart("executor.alpha")
+    assert desk.actors["executor.alpha"].source.number == number + 1
+    desk.lose = lambda *_: False
+    desk.advance(2_000)
+    assert [len(desk.answers_to(rid)) for rid in range(1, 61)] == [1] * 60
+
+
 def test_requests_that_nobody_could_be_answered_for_are_counted_and_dropped(desk):
     frame = desk.request(open_body("c-1"), rid=1, engine="mm", expires_ms=0)
     seq = desk.seq

@@ -1,7 +1,7 @@
 """Answers that come late, in every order: one answer to each request, nothing finished comes back.
 
-SEED.md's row 22 is an old bug of others (barter's issue 206): the fill is on the stream, then the call answers
-that the order is open, and an order that is over lives on in the books.
+SEED.md's row 22, an old bug of others (barter, issue 206): the fill is on the stream, the call then answers
+that the order is open, and what is over lives on in the books.
 """
 
 from itertools import permutations

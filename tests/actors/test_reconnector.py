@@ -218,6 +218,7 @@ def test_nothing_is_heard_of_a_connection_that_was_given_up(make):
     old = desk.sync()
     old.end()
     again(desk)
+    desk.sync()
     seq = desk.seq
     at = desk.actors[NAME]
     desk.turn(NAME, lambda now_ns: at.on_item(old.token, fill("c", "t-1"), now_ns))

@@ -147,6 +147,7 @@ def test_what_is_wrong_with_an_order_by_itself_is_refused(way_in, changes):
 
 
 def test_the_same_resend_has_the_same_verdict_and_one_answer(way_in):
+    way_in.repeats_expected = True
     for attempt in (0, 1, 2):
         way_in.request(open_body(quantity="0"), rid=1, attempt=attempt)
     assert only_refusal(way_in).reason is Refusal.InvalidRequest

@@ -298,12 +298,14 @@ def test_an_order_opened_after_the_fence_is_not_suspect(desk, mm):
 
 def test_the_doubt_is_void_when_the_feed_has_a_newer_word(desk, mm):
     """The executor calls an order unknown by what it had read; the merger knows better."""
-    cid = resting(desk, mm)
+    cid = mm.open()
+    desk.call("open_order").answer(order(cid, id=None))
+    desk.advance(100)
     mm.cancel(cid)
     desk.hold = lambda sender, to, link, frame: sender == "merger" and to == "executor.alpha"
-    desk.stream().item(order(cid, filled="0.5"))
+    desk.stream().item(order(cid, id="v-7"))
     desk.call("cancel_order").fail(ExecutionError(Error.Socket))
     answer = desk.answer_to(mm.rid)
-    assert (answer.order.state, str(answer.order.filled)) == (OrderState.Open, "0.5")
+    assert (answer.order.state, answer.order.id) == (OrderState.Open, "v-7")
     desk.release()
     assert "Unknown" not in desk.states(cid)

@@ -1,4 +1,4 @@
-"""Three ledgers held against each other: what an engine read, what the executors journaled, what the exchange did.
+"""Three ledgers held against each other: what an engine read, the executors journaled, the exchange did.
 
 I1 every accepted request has one answer, I2 one order per cid, I3 numbers without gap, I4 no order goes back,
 I5 every trade once, I6 at rest the feed and the exchange agree. The comparison is the command line's own.

@@ -17,7 +17,16 @@ from pipeline.amounts import amount
 from pipeline.control import Done, Health, HealthQuery, Resolve, SetFault
 from pipeline.deployment import Deployment
 from pipeline.deployment_file import parse
-from pipeline.messages import AccountSnapshot, Answers, Event, Order, OrderCancelled, OrderSnapshot
+from pipeline.messages import (
+    AccountSnapshot,
+    Answers,
+    Event,
+    Order,
+    OrderCancelled,
+    OrderSnapshot,
+    Refused,
+    Synced,
+)
 from pipeline.vocabulary import OrderState, Side
 from tests.faults.auditor import Auditor
 from tests.wiring import skeleton
@@ -64,7 +73,7 @@ def deployment(
     backoff: dict[str, Any] | None = None,
     **timing: int,
 ) -> Deployment:
-    """Simulated exchanges of one instrument each; `faults` are the deployment file's, on the first exchange."""
+    """Simulated exchanges of one instrument each; `faults` are the file's, on the first exchange."""
     lines = ['name = "desk"', 'run_dir = "run"', 'state_dir = "state"', "testing = true"]
     lines += ["[edges]", "heartbeat_ms = 50", "[processes]", processes]
     for at, name in enumerate(exchanges):
@@ -103,7 +112,12 @@ class Desk:
         return answers
 
     def open(
-        self, side: str = "buy", quantity: str = "1", price: str | None = "90", exchange: str = "alpha", **more: Any
+        self,
+        side: str = "buy",
+        quantity: str = "1",
+        price: str | None = "90",
+        exchange: str = "alpha",
+        **more: Any,
     ) -> str:
         """Place an order that rests (or, at a price beyond 100, does not)."""
         cid = self.engine.open(exchange, "btc_usd", side=side, quantity=quantity, price=price, **more)
@@ -136,7 +150,9 @@ class Desk:
     async def counted(self, actor: str, what: str) -> int:
         return (await self.health(actor)).counters.get(what, 0)
 
-    async def fill(self, price: str, quantity: str, aggressor: Side = Side.SELL, exchange: str = "alpha") -> None:
+    async def fill(
+        self, price: str, quantity: str, aggressor: Side = Side.SELL, exchange: str = "alpha"
+    ) -> None:
         """A trade of the market, which fills our orders that rest at its price."""
         await self.at_exchange(
             lambda actor, now_ns: actor.matching.trade(
@@ -148,7 +164,8 @@ class Desk:
     async def cancel_at_exchange(self, cid: str, exchange: str = "alpha") -> None:
         """Somebody cancels the order at the venue itself."""
         await self.at_exchange(
-            lambda actor, now_ns: actor.matching.cancel("BTCUSD", cid, None, actor.gateway.clock(now_ns)), exchange
+            lambda actor, now_ns: actor.matching.cancel("BTCUSD", cid, None, actor.gateway.clock(now_ns)),
+            exchange,
         )
 
     async def at_exchange(self, do: Callable[[SimulatedExchange, int], Any], exchange: str = "alpha") -> None:
@@ -213,17 +230,16 @@ class Desk:
             if isinstance(asked, Answers):
                 if Answers(*event.answers) == asked:
                     return event
-            elif isinstance(event, OrderSnapshot) and event.order.cid == asked or getattr(event, "cid", "") == asked:
-                if not isinstance(event, OrderCancelled):
+            elif isinstance(event, OrderSnapshot):
+                if event.order.cid == asked:
                     return event
+            elif isinstance(event, Refused) and event.cid == asked:
+                return event
         return None
 
     async def answered(self, asked: str | Answers, within_s: float = WITHIN_S) -> Any:
         await self.until(lambda: self.answer(asked) is not None, within_s)
         return self.answer(asked)
-
-    async def in_step(self, generation_after: int = 0) -> None:
-        await self.engine.ready(within_s=WITHIN_S)
 
     async def at_rest(self, within_s: float = WITHIN_S) -> None:
         """Until the three ledgers agree (P7); fails with where they do not."""
@@ -254,6 +270,7 @@ async def desk(here: Deployment, process: str | None = None, ready: bool = True)
         stack.callback(reading.cancel)
         if ready:
             await engine.ready()
+            await found.until(lambda: len(found.of(Synced)) >= len(here.exchanges))  # and read here
         yield found
 
 

@@ -1,4 +1,4 @@
-"""Each fault of the simulated exchange, from the deployment file and flipped while it runs: what the feed says then.
+"""Each fault of the simulated exchange, from the deployment file and flipped: what the feed says then.
 
 Every story ends with the three ledgers in agreement: one answer per request, no order twice or backwards,
 every trade once, and the feed equal to the exchange's own book.
@@ -10,7 +10,16 @@ from typing import Any
 
 import pytest
 
-from orderwire import AccountSnapshot, BalanceSnapshot, Error, Evidence, OrderState, Reconnecting, Synced, Trade
+from orderwire import (
+    AccountSnapshot,
+    BalanceSnapshot,
+    Error,
+    Evidence,
+    OrderState,
+    Reconnecting,
+    Synced,
+    Trade,
+)
 from tests.faults.desk import Desk, deployment, play
 
 Story = Callable[[Desk], Coroutine[Any, Any, None]]

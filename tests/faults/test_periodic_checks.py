@@ -1,4 +1,4 @@
-"""The periodic checks of orders, balances and trades: what they find, what they may not judge, whom they never hold up."""
+"""The periodic checks of orders, balances and trades: what they find, and what they may not judge."""
 
 import pytest
 
@@ -9,7 +9,12 @@ from tests.actors import pipeline as memory
 from tests.actors.pipeline import MS, START_NS, cancelled, fill, order
 
 PERIOD_MS = 1_000
-TIMING = {"reconcile_every_ms": PERIOD_MS, "request_timeout_ms": 5_000, "call_lifetime_ms": 700, "trade_overlap_ms": 0}
+TIMING = {
+    "reconcile_every_ms": PERIOD_MS,
+    "request_timeout_ms": 5_000,
+    "call_lifetime_ms": 700,
+    "trade_overlap_ms": 0,
+}
 
 
 def begun(folder, capabilities=frozenset(Capability), **timing):
@@ -64,7 +69,7 @@ def test_an_order_heard_of_since_the_question_is_not_judged_by_its_answer(desk):
     young = opened(desk)
     desk.stream().item(order(filled, filled="0.1"))
     check.answer([order(old)])
-    assert {cid: desk.states(cid)[-1] for cid in (filled, old, young)} == dict.fromkeys((filled, old, young), "Open")
+    assert [desk.states(cid)[-1] for cid in (filled, old, young)] == ["Open", "Open", "Open"]
     asked(desk).answer([order(old)])  # the next one judges them
     assert [desk.states(cid)[-1] for cid in (filled, old, young)] == ["Unknown", "Open", "Unknown"]
 
@@ -161,7 +166,11 @@ def test_many_orders_left_unknown_by_an_earlier_life_are_asked_about_in_one_ques
 def test_a_balance_that_the_stream_told_of_meanwhile_stands(desk):
     check = asked_balances(desk)
     desk.stream().item(AssetBalance("USD", amount("90"), amount("80")))
-    check.answer([AssetBalance("USD", amount("100"), amount("100")), AssetBalance("BTC", amount("1"), amount("1"))])
+    old, fresh = (
+        AssetBalance("USD", amount("100"), amount("100")),
+        AssetBalance("BTC", amount("1"), amount("1")),
+    )
+    check.answer([old, fresh])
     balances = [event.balance for event in desk.events(BalanceSnapshot)]
     assert [(each.asset, each.total) for each in balances] == [(1, amount("90")), (0, amount("1"))]
     desk.call("fetch_trades").answer(([], True))

@@ -28,7 +28,8 @@ def desk(tmp_path):
 
 
 def in_memory(folder, capabilities, validity_ms=0):
-    timing = {"request_timeout_ms": 200, "call_lifetime_ms": 60_000, "query_every_ms": 100, "stuck_after_ms": 3_000}
+    timing = {"request_timeout_ms": 200, "query_every_ms": 100, "stuck_after_ms": 3_000}
+    timing["call_lifetime_ms"] = 60_000
     made = memory.Pipeline(folder, capabilities=capabilities, validity_ms=validity_ms, timing=timing).start()
     made.sync()
     made.engine()
@@ -88,7 +89,8 @@ def test_a_question_that_finds_it_ends_it(desk):
     cid = timed_out(desk)
     desk.call("fetch_order").answer(memory.order(cid, filled="0.3"))
     last = desk.feed[-1][1]
-    assert (last.order.state, last.order.filled, last.evidence) == (OrderState.Open, amount("0.3"), Evidence.QUERY)
+    assert (last.order.state, last.evidence) == (OrderState.Open, Evidence.QUERY)
+    assert last.order.filled == amount("0.3")
 
 
 def test_a_question_that_cannot_tell_counts_for_nothing_and_is_put_again(desk):
@@ -155,7 +157,8 @@ def test_a_snapshot_that_shows_an_order_ended_by_absence_corrects_it_too(tmp_pat
     desk.advance(1_000)
     desk.sync(orders=[memory.order(cid)])
     (life,) = [event for event in desk.events(memory.OrderSnapshot) if event.corrects]
-    assert (life.corrects, life.order.state, life.evidence) == (header.seq, OrderState.Open, Evidence.SNAPSHOT)
+    assert (life.corrects, life.evidence) == (header.seq, Evidence.SNAPSHOT)
+    assert life.order.state is OrderState.Open
     desk.close()
 
 
@@ -256,7 +259,7 @@ def test_a_cancel_of_an_unknown_order_goes_out_and_its_answer_settles_both(tmp_p
     play(deployment(tmp_path, **SHORT), story)
 
 
-# ------------------------------------------------------------------------------- many of them, and rate limits
+# ------------------------------------------------------------------------------- many, and rate limits
 
 
 def test_many_unknown_orders_make_no_storm_of_questions(tmp_path):
@@ -264,6 +267,7 @@ def test_many_unknown_orders_make_no_storm_of_questions(tmp_path):
     engine = desk.engines["mm"]
     for _ in range(100):
         engine.open()
+        desk.advance(1)  # so that there is a deadline, and a turn, every millisecond
     asked = []
     for _ in range(300):
         desk.advance(10)

@@ -105,7 +105,7 @@ class Running:
         return Trader(engine)
 
     async def warm_up(self) -> None:
-        """Until each exchange answers: a process that began before another connects to it only after a while."""
+        """Until each exchange answers: a process that began before another connects only after a while."""
         trader = await self.trader("warm-up")
         for exchange in self.deployment.exchanges:
             answered = False

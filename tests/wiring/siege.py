@@ -23,7 +23,7 @@ from pipeline.attachment import Attachment
 from pipeline.codec import KINDS, encode, read_control_body
 from pipeline.control import Health, HealthQuery
 from pipeline.deployment import Deployment
-from pipeline.messages import Event, Message, Request
+from pipeline.messages import Event, Message, Refused, Request
 from pipeline.sockets import Sockets
 from pipeline.topology import Link
 from tests.wiring.grounds import PLACEMENTS, Process, deployment_text
@@ -96,6 +96,10 @@ class Siege:
             self.questions = Questions(self.deployment)
         await self.engine.ready()
         self._pump = asyncio.get_running_loop().create_task(self._read_feed())
+        for exchange in ("alpha", "beta"):
+            # A process that began before another connects to it only after a while.
+            while await self.trade_once(exchange) is None:
+                await moment()
 
     async def _stop(self) -> None:
         if hasattr(self, "_pump"):
@@ -150,14 +154,16 @@ class Siege:
         for exchange in ("alpha", "beta"):
             await self.trade_once(exchange)
 
-    async def trade_once(self, exchange: str, within_s: float = WITHIN_S) -> float:
-        """An open and its cancel, both answered; how long the open's answer took, in seconds."""
+    async def trade_once(self, exchange: str, within_s: float = WITHIN_S) -> float | None:
+        """An open and its cancel, both answered; the seconds to the open's answer, None: it was refused."""
         await self.until(self.writable, "the way to the router is free")
         begun = perf_counter()
         cid = self.engine.open(exchange, "btc_usd", side="buy", quantity="0.001", price="1000.0")
         rid = self.engine._core._rid
         await self.until(lambda: self.own_answer(rid) is not None, f"answer to open {cid}", within_s)
         took = self.answered_s["honest", self.engine._core.session, rid] - begun
+        if isinstance(self.own_answer(rid), Refused):
+            return None
         rid = self.engine.cancel(cid, exchange)
         await self.until(lambda: self.own_answer(rid) is not None, f"answer to cancel {cid}", within_s)
         return took
@@ -303,7 +309,9 @@ class Bystander:
 
     async def _trade(self) -> None:
         while not self._stop or not self.took_s:
-            self.took_s.append(await self.siege.trade_once("beta"))
+            took_s = await self.siege.trade_once("beta")
+            assert took_s is not None, "an order of the bystander was refused"
+            self.took_s.append(took_s)
 
 
 async def moment() -> None:

@@ -13,6 +13,7 @@ from pipeline.vocabulary import OrderState, Refusal
 from tests.wiring.siege import Bystander, Siege, moment
 from tests.wiring.test_hostile_requests import answers_to, body
 
+LONG = pytest.mark.long
 SMALL = "requests_hwm = 64"
 
 
@@ -53,9 +54,15 @@ def test_a_full_way_to_the_router_is_backpressure_and_nothing_was_sent(placement
             siege.stop_reading("front", "router", "requests")
             sent = []
             try:
-                with pytest.raises(Backpressure):
-                    for _ in range(20_000):
+                full_for = 0
+                while full_for < 100:  # a stopped process and what lies between are full after a while
+                    try:
                         siege.engine.open("alpha", "btc_usd", side="buy", quantity="0.001", price="1000")
+                    except Backpressure:
+                        full_for += 1
+                        await moment()
+                    else:
+                        full_for = 0
                         sent.append(core._rid)
                 refused = siege.engine.outstanding
                 with pytest.raises(Backpressure):
@@ -118,7 +125,7 @@ def test_a_full_way_to_an_executor_is_overloaded_in_order_and_for_its_exchange_a
         siege.assert_feed_whole()
 
 
-@pytest.mark.parametrize("placement", ["inproc", "ipc", "split"])
+@pytest.mark.parametrize("placement", ["inproc", "ipc", pytest.param("split", marks=LONG)])
 def test_beyond_the_limit_in_flight_requests_are_overloaded_in_order(placement):
     with Siege(placement, limits="in_flight = 8") as siege:
 
@@ -202,7 +209,7 @@ def test_while_the_merger_takes_nothing_opens_are_overloaded_before_anything_is_
         siege.assert_feed_whole()
 
 
-@pytest.mark.parametrize("placement", ["inproc", "ipc", "apart"])
+@pytest.mark.parametrize("placement", ["inproc", "ipc", pytest.param("apart", marks=LONG)])
 def test_refusals_that_are_not_taken_stop_the_router_and_then_the_engine_until_it_heals(placement):
     edges = "outbox_limit = 1_000\nresend_after_ms = 50\nevents_hwm = 100\nrequests_hwm = 64"
     with Siege(placement, edges=edges) as siege:
@@ -281,7 +288,7 @@ def halts(siege, count):
         yield head + encode(word)
 
 
-@pytest.mark.parametrize("placement", ["inproc", "ipc", "split"])
+@pytest.mark.parametrize("placement", ["inproc", pytest.param("ipc", marks=LONG), "split"])
 def test_a_burst_beyond_the_high_water_mark_reaches_everybody(placement):
     with Siege(placement, edges="feed_hwm = 64") as siege:
 
@@ -305,12 +312,13 @@ def test_a_burst_beyond_the_high_water_mark_reaches_everybody(placement):
                 return start, numbers, gaps
 
         start, numbers, gaps = siege.run(burst())
+        assert len(numbers) >= 4_000
         assert numbers == list(range(start + 1, start + 1 + len(numbers)))
         siege.assert_feed_whole()
         print(f"\n{placement}: {len(numbers)} events beyond a mark of 64, {gaps} gaps replayed")
 
 
-@pytest.mark.parametrize("placement", ["ipc", "split"])
+@pytest.mark.parametrize("placement", ["split", pytest.param("ipc", marks=LONG)])
 def test_a_reader_that_does_not_read_costs_no_memory_and_heals_by_replay(placement):
     with Siege(placement, edges="feed_hwm = 500") as siege:
 

@@ -3,6 +3,7 @@
 import msgpack
 
 from actors.exchange import wire
+from actors.executor import ENGINES_LIMIT
 from pipeline import headers
 from pipeline.amounts import parse
 from pipeline.codec import KINDS, encode
@@ -21,7 +22,7 @@ from pipeline.control import (
     StateChunk,
     StateQuery,
 )
-from pipeline.messages import Answers, Halted, OrderSnapshot, Refused, Trade
+from pipeline.messages import Answers, CancelOrder, Halted, OrderSnapshot, Refused, Trade
 from pipeline.topology import source_id
 from pipeline.vocabulary import OrderKind, Refusal, Side, TimeInForce
 from tests.wiring.siege import Bystander, Siege
@@ -305,3 +306,25 @@ def test_a_forged_source_does_not_end_the_merger():
         trades = [event for event in siege.events if isinstance(event, Trade)]
         assert [trade.exchange_at_ns for trade in trades if trade.cid == "\x00"] == [LAST]
         assert not [e for e in siege.events if isinstance(e, OrderSnapshot) and not e.order.cid]
+
+
+def test_engines_without_end_are_not_all_kept_in_memory_and_none_is_forgotten():
+    with Siege("inproc") as siege:
+        assert siege.host is not None
+        executor = siege.host.inner.station("executor.alpha").actor
+
+        async def attack():
+            cancel = CancelOrder(instrument=0, cid="c")
+            wire = siege.attach("router", "requests")
+            names = [f"engine-{number}" for number in range(ENGINES_LIMIT * 2)]
+            frames = [siege.request(cancel, 1, engine=name.encode(), session=5) for name in names]
+            older = siege.request(cancel, 1, engine=names[0].encode(), session=4)
+            await siege.send(wire, [*frames, older])
+            await siege.until(lambda: (names[0], 4, 1) in siege.answers, "the last answer")
+            await siege.assert_all_alive()
+            return siege.answers[names[0], 4, 1]
+
+        (answer,) = siege.run(attack())
+        assert isinstance(answer, Refused)
+        assert "was followed by 5" in answer.detail
+        assert len(executor.sessions) <= ENGINES_LIMIT
