@@ -154,7 +154,8 @@ class Merger(DeskActor):
         if link == "replay" and not isinstance(body, (ReplayQuery, StateQuery)):
             # Engines reach this edge: commands travel on the control edge only.
             self.count("bad_control_frames")
-            self.answer(link, peer, header, Failed(detail=f"the replay edge does not do {type(body).__name__}"))
+            words = f"the replay edge does not do {type(body).__name__}"
+            self.answer(link, peer, header, Failed(detail=words))
         elif isinstance(body, ReplayQuery):
             self._on_replay_query(link, peer, header, body)
         elif isinstance(body, StateQuery):

@@ -7,7 +7,7 @@ from pipeline.client import AccountSnapshot, ExecutionError
 from pipeline.control import Halt, Resume
 from pipeline.messages import CancelAll, CancelOrder, Halted, Refused, Resumed
 from pipeline.vocabulary import CancelScope, Error, Refusal
-from tests.actors.pipeline import MS, cancelled, open_body, order
+from tests.actors.pipeline import cancelled, open_body, order
 
 
 def refusal(pipeline, rid, **of):
@@ -223,4 +223,3 @@ def test_a_header_of_another_attempt_is_the_same_request(desk):
     desk.send_raw(headers.with_attempt(frame, 3))
     assert len(desk.waiting("open_order")) == 1
     assert desk.events(Refused) == []
-    assert desk.now_ns % MS == 0

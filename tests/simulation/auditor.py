@@ -1,0 +1,160 @@
+"""Three ledgers held against each other, as in tests/faults, and what only a simulation can see on the wires.
+
+Each complaint begins with the invariant of FAULTS that it breaks.
+"""
+
+import zlib
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from actors.command_line.audit import compare, ledger_path, read_ledger
+from actors.exchange import wire
+from pipeline import headers
+from pipeline.headers import FEED_SIZE, CONTROL_SIZE, REQUEST_SIZE, HeaderError, Kind
+from pipeline.messages import Answers, Event
+from tests.faults.auditor import Auditor
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+_OPEN = int(wire.Wire.Open)
+
+
+class SimAuditor:
+    """Hears every frame and every event that an engine handled."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.asked: set[Answers] = set()
+        self.requests: dict[Answers, bytes] = {}
+        self.complaints: list[str] = []
+        self.readers = {name: Auditor(world.deployment) for name in world.traders_named}
+        self.digest = 0
+        self.events = 0
+        self._published: dict[tuple[int, int], int] = {}
+        self._sent: Counter[tuple[str, str]] = Counter()
+        self._handled: dict[int, int] = {}
+
+    # ------------------------------------------------------------------ while it runs
+
+    def heard(self, sender: str, address: str, frame: bytes) -> None:
+        """A frame arrived somewhere."""
+        stamp = f"{self.world.timeline.now_ns} {sender} {address}".encode()
+        self.digest = zlib.crc32(frame, zlib.crc32(stamp, self.digest))
+        if address == "router.requests":
+            self._on_request(frame)
+        elif address == "merger.feed":
+            self._on_published(frame)
+        elif address.startswith("exchange."):
+            self._on_call(address, frame)
+
+    def _on_request(self, frame: bytes) -> None:
+        header = headers.read_request(frame)
+        self.requests.setdefault(Answers(header.engine, header.session, header.rid), frame[REQUEST_SIZE:])
+
+    def _on_published(self, frame: bytes) -> None:
+        header = headers.read_feed(frame)
+        if header.kind == Kind.Heartbeat:
+            return
+        check = zlib.crc32(frame)
+        if self._published.setdefault((header.feed_id, header.seq), check) != check:
+            self.complain(f"I3: number {header.seq} of the feed stands for two events")
+
+    def _on_call(self, address: str, frame: bytes) -> None:
+        try:
+            header = headers.read_control(frame)
+        except HeaderError:
+            return
+        if header.kind != _OPEN:
+            return
+        body = wire.body(header.kind, frame)
+        exchange = address.split(".")[1]
+        self._sent[exchange, body.cid] += 1
+        if self._sent[exchange, body.cid] > 1:
+            self.complain(f"I2: {body.cid} was sent to {exchange} {self._sent[exchange, body.cid]} times")
+        rows = self.world.disk(f"executor.{exchange}").connection
+        known = rows.execute("SELECT 1 FROM requests WHERE cid = ? AND kind = 1", (body.cid,)).fetchone()
+        if known is None:
+            self.complain(f"I11: {body.cid} was sent to {exchange} and is not in the journal")
+
+    def handled(self, engine: str, event: Event) -> None:
+        self.events += 1
+        self.readers[engine].take(event)
+        if not event.place.seq:
+            self.complain(f"I3: {engine} was reset from feed to feed")
+            return
+        check = zlib.crc32(repr(event).encode())
+        if self._handled.setdefault(event.seq, check) != check:
+            self.complain(f"I3: event {event.seq} is not the same for every engine")
+
+    def complain(self, what: str) -> None:
+        if what not in self.complaints:
+            self.complaints.append(what)
+
+    # ------------------------------------------------------------------ at rest
+
+    def unanswered(self) -> set[Answers]:
+        """Requests of the engines that live now which have no answer yet."""
+        return {answers for trader in self.world.traders.values() for answers in trader.outstanding}
+
+    def faults(self) -> list[str]:
+        """What is wrong at rest; [] when nothing is."""
+        found = list(self.complaints)
+        for name, reader in self.readers.items():
+            found += [_named(fault, name) for fault in reader.feed_faults(set(self.requests))]
+        found += [f"I10: {answers} has no answer" for answers in sorted(self.unanswered())]
+        if found:
+            return found
+        for exchange in self.world.deployment.exchanges:
+            path = ledger_path(self.world.deployment, exchange)
+            self.world.disk(f"exchange.{exchange.name}").save(path)
+            ledger = read_ledger(path)
+            for name, reader in self.readers.items():
+                account = reader.record.accounts[exchange.index]
+                found += [f"I6: {name}: {each}" for each in compare(exchange.name, account, ledger)]
+            found += self._journal_faults(exchange.name)
+        return found or self._leaks()
+
+    def _journal_faults(self, exchange: str) -> list[str]:
+        rows = self.world.disk(f"executor.{exchange}").connection.execute(
+            "SELECT engine, session, rid, status FROM requests"
+        )
+        found = []
+        for *key, status in rows:
+            answers = Answers(*key)
+            for name, reader in self.readers.items():
+                if answers not in reader.answers:
+                    found.append(f"I1: {answers} is in the journal of {exchange} and unanswered for {name}")
+                elif (answers in reader.refused) != (status == 2):
+                    found.append(f"I1: {answers} is refused on one side and accepted on the other")
+            if status == 0:
+                found.append(f"I10: the journal of {exchange} owes {answers} an answer")
+        return found
+
+    def _leaks(self) -> list[str]:
+        """What an actor still holds although nothing is under way."""
+        found = []
+        for exchange in self.world.deployment.exchanges:
+            executor = self.world.actor(f"executor.{exchange.name}")
+            if executor.flights.count:
+                found.append(f"I8: executor.{exchange.name} has {executor.flights.count} flights at rest")
+            if executor.unknowns.count:
+                found.append(f"I10: executor.{exchange.name} has {executor.unknowns.count} unknown orders")
+            if executor.source.unacknowledged:
+                found.append(f"I7: executor.{exchange.name} has unacknowledged events at rest")
+            active = sorted(order.cid for order in self.world.actor("merger").admission.orders.active.values()
+                            for order in [order.order]) if len(self.world.deployment.exchanges) == 1 else None
+            held = sorted(executor.orders)
+            if active is not None and active != held:
+                found.append(f"I8: executor.{exchange.name} holds {len(held)} orders, the feed {len(active)}")
+        return found
+
+
+def _named(fault: str, engine: str) -> str:
+    """A complaint of the feed's auditor with the invariant it is about."""
+    words = {
+        "a second time": "I1", "answers": "I1", "never asked": "I1", "came after": "I3", "back": "I4",
+        "ends Unknown": "I10", "again": "I5",
+    }  # fmt: skip
+    invariant = next((invariant for word, invariant in words.items() if word in fault), "I6")
+    return f"{invariant}: {engine}: {fault}"
