@@ -13,9 +13,10 @@ from actors.brake import Brake
 from actors.cancels import Cancels
 from actors.desk import DeskActor
 from actors.executor_feed import ExecutorFeed
-from actors.executor_state import TABLES, ExecutorRows, Flight, Record, Status, new_order, record_of
+from actors.executor_state import TABLES, ExecutorRows, Flight, Record, Status, record_of
 from actors.flights import Flights
 from actors.gate import EVENTS_A_REQUEST, Gate
+from actors.opens import Opens
 from actors.order_check import OrderCheck
 from actors.unknowns import Unknowns
 from pipeline import client, headers
@@ -51,6 +52,7 @@ __all__ = ["TABLES", "Executor"]
 ENGINES_LIMIT = 1_024  # engines whose sessions are in memory
 ROOM_KEPT = 512  # stop reading requests while fewer events than this could still be kept
 
+
 class Executor(DeskActor):
     """Gate, journal, send, answer."""
 
@@ -77,6 +79,7 @@ class Executor(DeskActor):
         self.flights = Flights(self.exchange.timing, self.outbox)
         self.brake = Brake()
         self.unknowns = Unknowns(self, request_validity_ms)
+        self.opens = Opens(self)
         self.cancels = Cancels(self)
         self.feed = ExecutorFeed(self)
         self.check = OrderCheck(self)
@@ -179,7 +182,7 @@ class Executor(DeskActor):
             if refusal is not None:
                 self._refuse(header, *refusal, cid, digest, now_ns)
             else:
-                self._accept_open(header, body, frame, digest, now_ns)
+                self.opens.accept(header, body, frame, digest, now_ns)
         elif isinstance(body, CancelOrder):
             self.cancels.on_cancel(header, body, digest, now_ns)
         elif isinstance(body, CancelAll):
@@ -226,58 +229,7 @@ class Executor(DeskActor):
 
     refuse = _refuse
 
-    # ------------------------------------------------------------------------------------ opens
-
-    def _accept_open(
-        self, header: RequestHeader, body: OpenOrder, frame: bytes, digest: int, now_ns: int
-    ) -> None:
-        answers = Answers(header.engine, header.session, header.rid)
-        order = new_order(body, header.engine)
-        record = Record(order, answers, body.tag, digest, now_ns, frame[REQUEST_SIZE:])
-        flight = Flight(answers, record, False, body.instrument, body.cid, body.tag)
-        record.open_flight = flight
-        self.orders[body.cid] = record
-        self.rows.save(record)
-        request = self.indexer.open_order(body, body.cid, header.expires_at_ns)
-        self.flights.launch(flight, now_ns, "open_order", request)
-
-    def on_open_done(self, flight: Flight, value: object, error: Exception | None, now_ns: int) -> None:
-        """The call of an open has ended, in time or late."""
-        record = flight.record
-        assert record is not None
-        evidence = Evidence.LATE_CALL if flight.answered else Evidence.CALL
-        if error is not None:
-            self._on_open_error(record, flight, self.execution_error(error), evidence, now_ns)
-        elif value is not None:
-            self._on_open_order(record, flight, value, evidence, now_ns)
-        self.after_word(record, now_ns)
-
-    def _on_open_order(
-        self, record: Record, flight: Flight, value: object, evidence: Evidence, now_ns: int
-    ) -> None:
-        said = self.feed.order_said(value, record.order)
-        if said is None:
-            # Whatever the client told us, it is not about our order: the request is answered all the same.
-            words = failure(Error.Socket, f"the client's answer cannot be used: {self.feed.last_unindexed}")
-            self.become_unknown(record, Evidence.SUSPECT, now_ns, words)
-            return
-        assert isinstance(value, client.Order)
-        why = None if value.failure is None else failure(*value.failure)
-        self.take_word(record, said, evidence, now_ns, why, value.exchange_at_ns)
-
-    def _on_open_error(
-        self, record: Record, flight: Flight, error: client.ExecutionError, evidence: Evidence, now_ns: int
-    ) -> None:
-        why = failure(error.error, error.detail)
-        if error.error.rejected or error.sent == "no":
-            failed = replace(record.order, state=OrderState.OpenFailed)
-            self.take_word(record, failed, evidence, now_ns, why)
-        elif record.seen:
-            # The stream has shown it meanwhile: the call broke, the order is not in doubt.
-            self.answer_open(record, evidence, now_ns, why)
-            self.rows.save(record)
-        elif not flight.answered:
-            self.become_unknown(record, Evidence.SUSPECT, now_ns, why)
+    # ------------------------------------------------------------------------------------ words on orders
 
     def answer_open(
         self,
@@ -294,8 +246,6 @@ class Executor(DeskActor):
         record.answered = True
         self.flights.answered(flight)
         self._tell(record, evidence, now_ns, why, exchange_at_ns, record.request)
-
-    # ------------------------------------------------------------------------------------ words on orders
 
     def take_word(
         self,
@@ -395,7 +345,7 @@ class Executor(DeskActor):
         elif flight.cancel:
             self.cancels.on_done(flight, value, error, now_ns)
         else:
-            self.on_open_done(flight, value, error, now_ns)
+            self.opens.on_done(flight, value, error, now_ns)
 
     def next_deadline_ns(self) -> int | None:
         times = (
@@ -414,7 +364,7 @@ class Executor(DeskActor):
             if flight.cancel:
                 self.cancels.on_timeout(flight, now_ns)
             else:
-                self._on_open_timeout(flight, now_ns)
+                self.opens.on_timeout(flight, now_ns)
         for flight in self.flights.take_given_up():
             self._on_given_up(flight, now_ns)
         self.unknowns.on_deadline(now_ns)
@@ -429,19 +379,6 @@ class Executor(DeskActor):
             if flight in record.flights:
                 record.flights.remove(flight)
             self.after_word(record, now_ns)
-
-    def _on_open_timeout(self, flight: Flight, now_ns: int) -> None:
-        record = flight.record
-        assert record is not None
-        self.count("timeouts")
-        timeout = failure(Error.Timeout, f"no answer within {self.exchange.timing.request_timeout_ms} ms")
-        if record.seen:
-            # The stream has shown it meanwhile: the request timed out, the order is not in doubt.
-            self.answer_open(record, Evidence.DEADLINE, now_ns, timeout)
-            self.rows.save(record)
-        else:
-            self.become_unknown(record, Evidence.DEADLINE, now_ns, timeout)
-        self.after_word(record, now_ns)
 
     def on_batch_end(self, now_ns: int) -> None:
         for engine in self._sessions_changed:
