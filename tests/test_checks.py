@@ -91,7 +91,8 @@ def test_sessions_and_requests_count_from_one_to_what_a_journal_holds(field):
 
 def test_an_expiry_that_no_clock_will_reach_is_refused():
     assert check(header=structs.replace(HEADER, expires_at_ns=2**63))[1].startswith("expires_at_ns: ")
-    assert check(header=structs.replace(HEADER, expires_at_ns=0)) is None, "whether it is too late is the executor's"
+    late = structs.replace(HEADER, expires_at_ns=0)
+    assert check(header=late) is None, "whether it is too late is the executor's"
 
 
 # ------------------------------------------------------------------------------------------ names

@@ -21,8 +21,9 @@ from pipeline.messages import (
 )
 from pipeline.vocabulary import CancelScope, Error, Evidence, OrderState, Refusal, Side
 from tests.actors import conftest
-from tests.actors.pipeline import cancelled, fill, open_body, order
+from tests.actors.venue_words import cancelled, fill, open_body, order
 from tests.deployment_text import PAPER
+from tests.exchange import bench
 
 make, desk, mm = conftest.make, conftest.desk, conftest.mm  # the fixtures of the actors' tests
 DOWN = ExecutionError(Error.ExchangeOffline)
@@ -400,10 +401,8 @@ def test_seed_row_20_better_every_queue_is_bounded_and_full_has_a_typed_answer(m
 
 
 def test_seed_row_21_the_simulated_exchange_debits_the_right_asset_and_cancels():
-    from tests.exchange.bench import engine, request, show
-
-    matching = engine(btc="10", usdt="100000")
-    assert isinstance(matching, Matching)
-    show(matching, Side.BUY, ("100", "5"))
-    matching.open(request("sell", Side.SELL, "2", None), 0)
-    assert (matching.account.totals["BTC"], matching.account.totals["USDT"]) == (8, 100_200)
+    exchange = bench.engine(btc="10", usdt="100000")
+    assert isinstance(exchange, Matching)
+    bench.show(exchange, Side.BUY, ("100", "5"))
+    exchange.open(bench.request("sell", Side.SELL, "2", None), 0)
+    assert (exchange.account.totals["BTC"], exchange.account.totals["USDT"]) == (8, 100_200)

@@ -1,4 +1,4 @@
-"""The commands with their arguments, as DESIGN's contract has them; what each does is in a module of its own.
+"""The commands with their arguments, and nothing else; what each does is in a module of its own.
 
 A command imports that module when it runs, so that `--help` and a mistyped command answer at once.
 """

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.actors.pipeline import Desk, Pipeline
+from tests.actors.engine_desk import Desk
+from tests.actors.merger_bench import Bench, alone
+from tests.actors.pipeline import Pipeline
 
 MEMORY = Path("/dev/shm")  # journals are many here, and nobody cuts the power in a test
 
@@ -41,3 +43,9 @@ def desk(make: Callable[..., Pipeline]) -> Pipeline:
 def mm(desk: Pipeline) -> Desk:
     """An engine at that desk."""
     return desk.engine("mm")
+
+
+@pytest.fixture
+def bench(make: Callable[..., Pipeline]) -> Bench:
+    """A merger that hears nobody but the test."""
+    return Bench(alone(make()))

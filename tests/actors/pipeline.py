@@ -18,70 +18,20 @@ from actors.reconnector import Reconnector
 from actors.router import Router
 from pipeline import client, codec, headers
 from pipeline.actor import Actor, Call, Cancel, Outcome, Pause, Send, Stream
-from pipeline.amounts import amount
 from pipeline.client import Capability
-from pipeline.deployment import Deployment
-from pipeline.deployment_file import parse
-from pipeline.engine_core import EngineCore
-from pipeline.headers import FeedHeader, Kind
+from pipeline.headers import Kind
 from pipeline.journal import SqliteJournal
 from pipeline.journal_reader import JournalReader
-from pipeline.messages import (
-    AccountSnapshot,
-    CancelAll,
-    CancelOrder,
-    Event,
-    OpenOrder,
-    Order,
-    OrderCancelled,
-    OrderSnapshot,
-    Place,
-    Trade,
-)
 from pipeline.topology import links, role
-from pipeline.vocabulary import CancelScope, OrderKind, Role, Side, TimeInForce
+from pipeline.vocabulary import Role
+from tests.actors.desk_file import deployment
+from tests.actors.engine_desk import Desk
+from tests.actors.feed_record import FeedRecord
 
 MS = 1_000_000
 START_NS = 1_700_000_000_000_000_000
 ALL = frozenset(Capability)
 LANE_LIMIT = 200_000  # turns in which a settling pipeline must come to rest
-
-_INSTRUMENTS = """
-[[exchanges.{name}.instruments]]
-name = "btc_usd"
-symbol = "BTCUSD"
-base = "btc"
-quote = "usd"
-price_step = "0.01"
-quantity_step = "0.001"
-
-[[exchanges.{name}.instruments]]
-name = "eth_usd"
-symbol = "ETHUSD"
-base = "eth"
-quote = "usd"
-price_step = "0.01"
-quantity_step = "0.001"
-"""
-
-
-def deployment(
-    folder: Path,
-    exchanges: tuple[str, ...] = ("alpha",),
-    durability: str = "process",
-    **tables: dict[str, Any],
-) -> Deployment:
-    """Exchanges of two instruments each; `timing`, `limits`, `backoff`, `edges` change their terms."""
-    lines = ['name = "desk"', 'run_dir = "run"', 'state_dir = "state"', f'durability = "{durability}"']
-    lines += ["testing = true", "[processes]", 'all = ["*"]', "[edges]"]
-    lines += [f"{key} = {value}" for key, value in tables.get("edges", {}).items()]
-    for name in exchanges:
-        lines += [f"[exchanges.{name}]", f'venue = "{name}"', 'client = "scripted"']
-        for table in ("timing", "backoff", "limits"):
-            lines.append(f"[exchanges.{name}.{table}]")
-            lines += [f"{key} = {value}" for key, value in tables.get(table, {}).items()]
-        lines.append(_INSTRUMENTS.format(name=name))
-    return parse("\n".join(lines), folder / "desk.toml", folder)
 
 
 @dataclass(eq=False)
@@ -135,7 +85,7 @@ class Asked:
             self.pipeline.settle()
 
 
-class Pipeline:
+class Pipeline(FeedRecord):
     """Router, merger, and each exchange's executor and reconnector, joined by links in memory."""
 
     def __init__(
@@ -151,6 +101,7 @@ class Pipeline:
         self.deployment = deployment(folder, exchanges, durability, **tables)
         self.deployment.state_dir.mkdir(exist_ok=True)
         self.capabilities, self.validity_ms = capabilities, validity_ms
+        super().__init__()
         self.now_ns = START_NS
         self.actors: dict[str, Actor] = {}
         self.journals: dict[str, SqliteJournal] = {}
@@ -164,7 +115,6 @@ class Pipeline:
         self.lose: Callable[[str, str, str, bytes], bool] = _never
         self.hold: Callable[[str, str, str, bytes], bool] = _never
         self.full: set[tuple[str, str]] = set()  # (actor, link) that takes nothing
-        self.feed: list[tuple[FeedHeader, Any]] = []  # what the merger published, in its order
         self.heartbeats = 0
         self.repeats_expected = False  # a test that has requests answered again on purpose says so
         self.stopped: set[str] = set()
@@ -436,182 +386,14 @@ class Pipeline:
         _, answer = self.replies.pop()
         return codec.read_control_body(headers.read_control(answer).kind, answer)
 
-    def events(self, cls: type[Event] | tuple[type[Event], ...] = Event, since: int = 0) -> list[Any]:
-        """What is on the feed, after a number."""
-        return [event for header, event in self.feed if header.seq > since and isinstance(event, cls)]
-
-    @property
-    def seq(self) -> int:
-        return self.feed[-1][0].seq if self.feed else 0
-
-    def answers_to(self, rid: int, engine: str = "mm", session: int | None = None) -> list[Any]:
-        """Every event that settles a request."""
-        return [
-            event
-            for _, event in self.feed
-            if event.answers is not None
-            and (event.answers.engine, event.answers.rid) == (engine, rid)
-            and session in (None, event.answers.session)
-        ]
-
-    def answer_to(self, rid: int, engine: str = "mm", session: int | None = None) -> Any:
-        """The one event that settles a request."""
-        (found,) = self.answers_to(rid, engine, session)
-        return found
-
-    def states(self, cid: str) -> list[str]:
-        """What the feed said of an order, one state after the other."""
-        return [order.state.name for order in self.words(cid)]
-
-    def words(self, cid: str) -> list[Order]:
-        found = []
-        for event in self.events((OrderSnapshot, OrderCancelled, AccountSnapshot)):
-            orders = event.orders if isinstance(event, AccountSnapshot) else [event.order]
-            found += [order for order in orders if order is not None and order.cid == cid]
-        return found
+    def check_promises(self) -> None:
+        """What must be true of any feed, whatever a test did."""
+        assert self.repeats_expected or not self.counted("merger", "repeated_answers"), "answered again"
+        super().check_promises()
 
     def counted(self, actor: str, what: str) -> int:
         counters: dict[str, int] = self.actors[actor].counters  # type: ignore[attr-defined]
         return counters.get(what, 0)
-
-    def check_promises(self) -> None:
-        """What must be true of any feed, whatever a test did (P1, P3, P4, P5)."""
-        for feed_id in {header.feed_id for header, _ in self.feed}:
-            numbers = [header.seq for header, _ in self.feed if header.feed_id == feed_id]
-            assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), "the feed has a gap"
-        assert self.repeats_expected or not self.counted("merger", "repeated_answers"), "answered again"
-        answered = [event.answers for _, event in self.feed if event.answers is not None]
-        assert len(answered) == len(set(answered)), "a request was answered twice"
-        trades = [
-            (header.exchange, trade.instrument, trade.side, trade.id)
-            for header, trade in self.feed
-            if isinstance(trade, Trade)
-        ]
-        assert len(trades) == len(set(trades)), "a trade is on the feed twice"
-        cids = {event.order.cid for event in self.events(OrderSnapshot)}
-        for cid in cids:
-            self._check_forwards(cid)
-
-    def _check_forwards(self, cid: str) -> None:
-        filled, ended = amount(0), None
-        for order in self.words(cid):
-            assert order.filled >= filled, f"{cid} was un-filled"
-            filled = order.filled
-            if ended is not None:
-                assert order.state.finished, f"{cid} came back from {ended.name} to {order.state.name}"
-            ended = order.state if order.state.finished else None
-
-
-class Desk:
-    """An engine without sockets on the pipeline in memory."""
-
-    def __init__(self, pipeline: Pipeline, name: str, session: int | None = None, **more: Any) -> None:
-        self.pipeline = pipeline
-        self.name = name
-        self.taking = True  # False: its way out is full
-        self.core = EngineCore(
-            pipeline.deployment, name, session or pipeline.now_ns, self._send, everything=True, **more
-        )
-
-    def _send(self, link: str, frame: bytes) -> bool:
-        if self.taking:
-            to = "router" if link == "requests" else "merger"
-            self.pipeline.wire.append((self.name, to, link, frame))
-        return self.taking
-
-    def open(
-        self,
-        quantity: str = "1",
-        price: str | None = "100",
-        cid: str = "",
-        expires_ms: int = 5_000,
-        **more: Any,
-    ) -> str:
-        body = open_body(cid, quantity, price, **more)
-        now_ns = self.pipeline.now_ns
-        cid = self.core.open(more.get("exchange", 0), body, now_ns, now_ns + expires_ms * MS)
-        self.pipeline.settle()
-        return cid
-
-    def cancel(self, cid: str, exchange: int = 0, expires_ms: int = 5_000) -> int:
-        now_ns = self.pipeline.now_ns
-        rid = self.core.cancel(exchange, CancelOrder(0, cid), now_ns, now_ns + expires_ms * MS)
-        self.pipeline.settle()
-        return rid
-
-    def cancel_all(self, scope: CancelScope = CancelScope.ENGINE, external: bool = False) -> int:
-        now_ns = self.pipeline.now_ns
-        rid = self.core.cancel_all(0, CancelAll(scope, external), now_ns, now_ns + 5_000 * MS)
-        self.pipeline.settle()
-        return rid
-
-    @property
-    def rid(self) -> int:
-        """The number of its last request."""
-        return self.core._rid
-
-    def events(self, cls: type[Event] = Event) -> list[Any]:
-        return [event for event in self.core.events if isinstance(event, cls)]
-
-
-def open_body(
-    cid: str = "c-1",
-    quantity: str = "1",
-    price: str | None = "100",
-    side: Side = Side.BUY,
-    instrument: int = 0,
-    exchange: int = 0,
-    tif: TimeInForce = TimeInForce.GTC,
-    tag: str | None = None,
-) -> OpenOrder:
-    kind = OrderKind.MARKET if price is None else OrderKind.LIMIT
-    limit = None if price is None else amount(price)
-    return OpenOrder(instrument, cid, side, kind, tif, 0, limit, amount(quantity), tag)
-
-
-def order(cid: str, filled: str = "0", quantity: str = "1", **more: Any) -> client.Order:
-    """An order in a venue's words."""
-    terms: dict[str, Any] = {
-        "instrument": "BTCUSD",
-        "cid": cid,
-        "id": f"v-{cid}",
-        "side": Side.BUY,
-        "kind": OrderKind.LIMIT,
-        "time_in_force": TimeInForce.GTC,
-        "price": amount("100"),
-        "quantity": amount(quantity),
-        "filled": amount(filled),
-    }
-    return client.Order(**(terms | more))
-
-
-def fill(cid: str, id: str, quantity: str = "1", **more: Any) -> client.Trade:
-    """A trade in a venue's words."""
-    terms: dict[str, Any] = {
-        "instrument": "BTCUSD",
-        "side": Side.BUY,
-        "id": id,
-        "cid": cid,
-        "order_id": f"v-{cid}",
-        "price": amount("100"),
-        "quantity": amount(quantity),
-    }
-    return client.Trade(**(terms | more))
-
-
-def cancelled(cid: str, filled: str | None = None) -> client.OrderCancelled:
-    return client.OrderCancelled("BTCUSD", cid, f"v-{cid}", None if filled is None else amount(filled))
-
-
-def said(cls: type[Event], events: list[Any]) -> list[Any]:
-    """Events of a class, in order."""
-    return [event for event in events if isinstance(event, cls)]
-
-
-def placed(event: Event, header: FeedHeader) -> Event:
-    return event.at(
-        Place(header.exchange, header.feed_id, header.seq, header.exchange_seq, header.published_at_ns)
-    )
 
 
 def _never(sender: str, to: str, link: str, frame: bytes) -> bool:

@@ -5,7 +5,7 @@ import pytest
 from pipeline.client import ExecutionError
 from pipeline.messages import CancelAllDone, CancelOrder, OrderCancelled
 from pipeline.vocabulary import CancelScope, Error, Evidence, OrderState, Pending
-from tests.actors.pipeline import cancelled, open_body, order
+from tests.actors.venue_words import cancelled, open_body, order
 
 
 def resting(desk, mm, **more):

@@ -7,7 +7,8 @@ import pytest
 from pipeline.client import ExecutionError
 from pipeline.messages import OrderSnapshot, Refused
 from pipeline.vocabulary import Error, Evidence, OrderState, Refusal
-from tests.actors.pipeline import MS, open_body, order
+from tests.actors.pipeline import MS
+from tests.actors.venue_words import open_body, order
 
 
 def test_an_open_is_answered_by_its_call(desk, mm):

@@ -5,7 +5,7 @@ import pytest
 from pipeline import headers
 from pipeline.messages import CancelOrder, OrderCancelled, OrderSnapshot, Refused
 from pipeline.vocabulary import OrderState, Refusal
-from tests.actors.pipeline import cancelled, open_body, order
+from tests.actors.venue_words import cancelled, open_body, order
 
 
 def calls(desk):

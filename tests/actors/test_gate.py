@@ -7,7 +7,7 @@ from pipeline.client import AccountSnapshot, ExecutionError
 from pipeline.control import Halt, Resume
 from pipeline.messages import CancelAll, CancelOrder, Halted, Refused, Resumed
 from pipeline.vocabulary import CancelScope, Error, Refusal
-from tests.actors.pipeline import cancelled, open_body, order
+from tests.actors.venue_words import cancelled, open_body, order
 
 
 def refusal(pipeline, rid, **of):

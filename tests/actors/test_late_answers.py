@@ -11,7 +11,7 @@ import pytest
 from pipeline.client import ExecutionError
 from pipeline.messages import CancelAll, CancelAllDone, Trade
 from pipeline.vocabulary import CancelScope, Error, OrderState
-from tests.actors.pipeline import cancelled, fill, order
+from tests.actors.venue_words import cancelled, fill, order
 
 STEPS = ("answer", "stream open", "stream partial", "stream filled", "trade", "deadline")
 

@@ -23,7 +23,8 @@ from pipeline.messages import (
 )
 from pipeline.messages import TradeVoided as VoidedEvent
 from pipeline.vocabulary import Error, Evidence, Side
-from tests.actors.pipeline import ALL, MS, START_NS, cancelled, fill, order
+from tests.actors.pipeline import ALL, MS, START_NS
+from tests.actors.venue_words import cancelled, fill, order
 
 DOWN = ExecutionError(Error.ExchangeOffline, "closed for repairs")
 NAME = "reconnector.alpha"

@@ -7,7 +7,8 @@ from pipeline.amounts import amount
 from pipeline.headers import Kind
 from pipeline.messages import CancelAll, CancelOrder, Refused
 from pipeline.vocabulary import CancelScope, OrderKind, Refusal
-from tests.actors.pipeline import MS, open_body
+from tests.actors.pipeline import MS
+from tests.actors.venue_words import open_body
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from pipeline.client import AccountSnapshot, Capability, ExecutionError, NotFoun
 from pipeline.control import Done, Failed, Resolve
 from pipeline.messages import OrderSnapshot, Stuck
 from pipeline.vocabulary import Error, Evidence, OrderState
-from tests.actors.pipeline import ALL, MS, order
+from tests.actors.pipeline import ALL, MS
+from tests.actors.venue_words import order
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@
 does so at the n-th thing that it does from then on (a frame sent, a journal about to commit or just committed).
 """
 
+import sqlite3
 from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -110,6 +111,7 @@ class SimHost(Host):
     async def start(self) -> None:
         self._loop = self._process.loop
         self._over = self._loop.create_future()
+        self._over.add_done_callback(lambda _: self._process.ended())
         self._alarm = Alarm(self._loop, self.clock, self._ring)
         self.sockets = self._process.sockets  # type: ignore[assignment]
         self._build()
@@ -120,7 +122,8 @@ class SimHost(Host):
         self._watch_clock()
 
     def failed(self, station: Station, error: Exception) -> None:
-        self._process.world.violated(f"{station.name} raised {type(error).__name__}: {error}", error)
+        if not isinstance(error, sqlite3.Error):  # a journal that fails again and again ends its process
+            self._process.world.violated(f"{station.name} raised {type(error).__name__}: {error}", error)
         super().failed(station, error)
 
     def release(self) -> None:
@@ -197,13 +200,13 @@ class SimProcess:
 
     def stop(self) -> None:
         """An orderly stop, as on SIGTERM."""
-
-        async def stopping() -> None:
-            await self.host.stop()
-            self.loop.call_soon(self._end, False)
-
-        self.loop.create_task(stopping())
+        self.loop.call_soon(self.host.request_stop)
         self.loop.wake()
+
+    def ended(self) -> None:
+        """The host has stopped, as asked or because an actor failed."""
+        self.world.note(f"{self.name} ends")
+        self._end(hard=False)
 
     # ------------------------------------------------------------------ its actors
 

@@ -47,7 +47,7 @@ class Plan:
 def draw(seed: int, faults: tuple[str, ...] = FAULTS) -> Plan:
     """The plan of a seed. Each seed uses some of the kinds of faults, so that some are seen undisturbed."""
     random = Random(f"plan {seed}")
-    used = tuple(kind for kind in faults if random.random() < 0.4)
+    used = tuple(kind for kind in faults if random.random() < 0.5)
     exchanges = EXCHANGES[: random.choice((1, 1, 2))]
     edges = {"batch_limit": random.choice((1, 4, 256))}
     if "narrow" in used:
@@ -63,18 +63,20 @@ def draw(seed: int, faults: tuple[str, ...] = FAULTS) -> Plan:
         edges,
         random.choice((2_000, 4_000, 6_000)),
     )
-    made = _requests(random, plan) + _market(random, plan)
-    for kind in used:
-        made += _faults(random, plan, kind)
+    struck = [step for kind in used for step in _faults(random, plan, kind)]
+    made = struck + _requests(random, plan, struck) + _market(random, plan)
     made.sort(key=lambda step: (step.at_ms, step.number))
     return plan.keeping(tuple(made))
 
 
-def _requests(random: Random, plan: Plan) -> list[Step]:
+def _requests(random: Random, plan: Plan, struck: list[Step]) -> list[Step]:
+    """Half of them anywhere, half of them around a fault."""
     steps: list[Step] = []
     opens: list[int] = []
-    for number in range(random.randint(5, 60)):
+    for number in range(random.randint(5, 100)):
         at_ms = random.randint(300, plan.active_ms)
+        if struck and random.random() < 0.5:
+            at_ms = max(300, random.choice(struck).at_ms + random.randint(-30, 60))
         engine = random.choice(ENGINES)
         exchange = random.choice(plan.exchanges)
         drawn = random.random()
@@ -116,7 +118,7 @@ def _market(random: Random, plan: Plan) -> list[Step]:
 def _faults(random: Random, plan: Plan, kind: str) -> list[Step]:
     first = 2_000 + 100 * FAULTS.index(kind)
     steps = []
-    for number in range(first, first + random.choice((1, 1, 2, 4))):
+    for number in range(first, first + random.choice((1, 2, 4, 8))):
         args = _fault(random, plan, kind)
         if args is not None:
             steps.append(Step(random.randint(100, plan.active_ms), number, kind, args))
@@ -152,17 +154,17 @@ def _fault(random: Random, plan: Plan, kind: str) -> tuple[Any, ...] | None:
 
 
 def _venue_fault(random: Random) -> tuple[str, ...]:
-    count = str(random.choice((1, 2, 5)))
+    count = str(random.choice((1, 3, 10)))
     call = random.choice(("any", "open", "cancel"))
     item = random.choice(("trade", "order", "balance", "any"))
+    unclear = ("accept_then_no_reply", "error_after_accept", "drop_before_accept")
+    if random.random() < 0.4:
+        return random.choice(unclear), count, call
     return random.choice(
         (
-            ("accept_then_no_reply", count, call),
             ("delay", str(random.choice((50, 400, 1_200))), count),
             ("duplicate_reply", count),
             ("late_reply", str(random.choice((600, 1_400, 3_000))), count, call),
-            ("error_after_accept", count, call),
-            ("drop_before_accept", count, call),
             ("drop_stream_frame", item, count),
             ("cut_snapshot", random.choice(("0", "1", "3"))),
             ("stale_snapshot", "500"),

@@ -28,6 +28,7 @@ from tests.simulation.trader import Trader
 
 REST_MS: Final = 60_000  # in which everything must have come to rest once faults have stopped
 LOOK_EVERY_MS: Final = 1_000
+SUPERVISED_MS: Final = 2_000  # a process that ended unasked is started again
 AFTERWARDS_MS: Final = 3_000  # what is true at rest stays true: checks come and go
 EDGES: Final = {"heartbeat_ms": 100, "feed_stale_ms": 400, "resend_after_ms": 150, "stop_within_ms": 500}
 TIMING: Final = {
@@ -100,6 +101,7 @@ class World:
         self.processes: dict[str, SimProcess] = {}
         self.traders: dict[str, Trader] = {}
         self.quiet = False
+        self._over = False
         self.bugs: list[BaseException] = []
         self._log = log
         self._count = 0
@@ -146,7 +148,9 @@ class World:
             self.note(f"feed {event.seq}: {type(event).__name__} {event}")
 
     def process_ended(self, name: str) -> None:
-        """A process is gone; one that nobody means to start again is started soon."""
+        """A process is gone; if nobody else does, its supervisor starts it again."""
+        if not self._over:
+            self.timeline.after(SUPERVISED_MS, lambda: self._begin(name))
 
     def process_of(self, actor: str) -> SimProcess:
         return self.processes[self.deployment.process_of[actor]]
@@ -203,6 +207,7 @@ class World:
             self._set_fault(exchange, ("clear",))
 
     def _end(self) -> None:
+        self._over = True
         for process in self.processes.values():
             process.kill()
         for trader in self.traders.values():
@@ -212,7 +217,7 @@ class World:
 
     def _begin(self, name: str) -> None:
         before = self.processes.get(name)
-        if before is not None and before.alive:
+        if self._over or (before is not None and before.alive):
             return
         self.note(f"{name} begins")
         self.processes[name] = SimProcess(self, name)
