@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from actors.executor_state import SHOWN_OPEN, Record
+from actors.executor_state import SHOWN_OPEN, Record, adopted
 from pipeline import client
 from pipeline.actor import Outbox
 from pipeline.codec import BodyError, read_feed_body
@@ -119,7 +119,8 @@ class ExecutorFeed:
             if state.exchange == self._index:
                 self.synced = state.synced
         for placed in chunk.orders:
-            self._on_order(placed.order, Evidence.NONE, now_ns)
+            if placed.exchange == self._index:
+                self._on_order(placed.order, Evidence.NONE, now_ns)
 
     def on_reset(self, feed_id: int, previous_feed_id: int, now_ns: int) -> None:
         self._moved = True
@@ -132,11 +133,30 @@ class ExecutorFeed:
 
     def _on_order(self, said: Order, evidence: Evidence, now_ns: int) -> None:
         record = self._executor.orders.get(said.cid)
-        if record is None or not evidence.settles:
+        if record is None:
+            self._adopt(said, now_ns)
+            return
+        if not evidence.settles:
             return
         if self.weigh(record, said, evidence):
             self._executor.rows.save(record)
         self._executor.after_word(record, now_ns)
+
+    def _adopt(self, order: Order, now_ns: int) -> None:
+        """Take over an order that stands at the exchange and in no journal: it can be cancelled, and it is
+        asked about like any other.
+        """
+        executor = self._executor
+        if order.state.finished or executor.rows.by_cid(order.cid) is not None:
+            return
+        if len(executor.orders) >= executor.exchange.limits.open_orders:
+            executor.count("orders_not_adopted")
+            return
+        executor.count("adopted_orders")
+        record = executor.orders[order.cid] = adopted(order, now_ns)
+        self._note_word(record)
+        if order.state is OrderState.Unknown:
+            executor.unknowns.begin(record, now_ns)
 
     def _on_corrected(self, said: Order, now_ns: int) -> None:
         """A sign of life of an order that was ended by absence: it is back, with all that goes with it."""

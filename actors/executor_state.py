@@ -70,6 +70,7 @@ class Record(Struct, eq=False):
     answered: bool = False
     wish: bool = False  # somebody wants it cancelled
     word: int = 0  # the feed number read when the exchange last spoke of it
+    adopted: bool = False  # found at the exchange: no request of ours opened it, and no row keeps it
     told_at_ns: int = 0  # when a call last told us something of it
     heard: int = 0  # the executor's count of words when the exchange last spoke of it
     seen: bool = False  # the exchange has acknowledged it once
@@ -107,7 +108,9 @@ class ExecutorRows:
         self.journal = journal
 
     def save(self, record: Record) -> None:
-        """The open and its order, as they are now."""
+        """The open and its order, as they are now. What was adopted is found again where it was found."""
+        if record.adopted:
+            return
         order, request = record.order, record.request
         self.journal.put(
             "requests",
@@ -204,3 +207,9 @@ def record_of(row: tuple[Any, ...]) -> Record:
         word=word,
         seen=bool(seen),
     )
+
+
+def adopted(order: Order, now_ns: int) -> Record:
+    """A record for an order that no request of this executor opened."""
+    nobody = Answers(order.engine, 0, 0)
+    return Record(order, nobody, None, 0, now_ns, b"", answered=True, seen=True, adopted=True)

@@ -178,7 +178,7 @@ class SimProcess:
     # ------------------------------------------------------------------ the end
 
     def trip(self) -> None:
-        if self.fuse is not None:
+        if self.fuse is not None and self.alive:
             self.fuse -= 1
             if self.fuse <= 0:
                 self.fuse = None
