@@ -136,7 +136,7 @@ class Cancels:
             except (ValueError, TypeError):
                 self._executor.count("unindexed_answers")  # that it is cancelled is no less true
         said = replace(
-            record.order, state=OrderState.Cancelled, filled=filled, id=value.id or record.order.id
+            record.order, state=OrderState.Cancelled, filled=filled, id=record.order.id or _text(value.id)
         )
         self._take(flight, record, said, evidence, now_ns, None, value.exchange_at_ns)
 
@@ -412,3 +412,8 @@ def _covers(body: CancelAll, header: RequestHeader, record: Record) -> bool:
     if record.request.engine != header.engine:
         return False
     return body.scope is CancelScope.ENGINE or record.request.session == header.session
+
+
+def _text(id: object) -> str | None:
+    """What a client gives as an id, if it is one."""
+    return id if isinstance(id, str) and id else None

@@ -73,6 +73,8 @@ class Gate:
         executor = self._executor
         if executor.draining:
             return "the executor is stopping"
+        if not executor.clock_settled:
+            return "the wall clock stepped: what expires when cannot be told until it has settled"
         if executor.feed.reader.stale(now_ns, executor.deployment.edges.feed_stale_ms):
             return "the feed is not heard: nobody would see the answers"
         if not executor.feed.synced:

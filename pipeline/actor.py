@@ -118,6 +118,7 @@ class Actor:
 
     name: str
     outbox: Outbox
+    clock_settled = True  # the host says False while the wall clock has stepped away from the one we keep
 
     def on_start(self, now_ns: int, seed: int) -> None: ...
 

@@ -307,6 +307,8 @@ class Host:
     def _watch_clock(self) -> None:
         was_settled = self.clock.settled
         self.clock.check()
+        for station in self._stations.values():
+            station.actor.clock_settled = self.clock.settled
         if was_settled and not self.clock.settled:
             self._say("the wall clock stepped: orderwire keeps its own time and follows slowly")
         self._clock_timer = self._loop.call_later(CHECK_EVERY_MS / 1000, self._watch_clock)

@@ -36,7 +36,9 @@ LINGER_MS: Final = {"push": 0, "pull": 0, "pub": 500, "sub": 0, "dealer": 0, "ro
 EVERY_SOCKET: Final[dict[zmq.SocketOption, int]] = {
     zmq.HANDSHAKE_IVL: 2_000,  # ms; an idle half-open connection does not stay
     zmq.RECONNECT_IVL: 50,  # ms
-    zmq.RECONNECT_IVL_MAX: 2_000,  # ms; without it the wait does not grow
+    # Without a maximum the wait does not grow. A short one: on one machine the other end is back at once, and
+    # until it is found a router refuses what it could carry.
+    zmq.RECONNECT_IVL_MAX: 200,  # ms
     zmq.BACKLOG: 128,
 }
 # Nothing queues for a peer that is not there. Not on SUB, where it delays the subscription.

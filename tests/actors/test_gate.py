@@ -223,3 +223,16 @@ def test_a_header_of_another_attempt_is_the_same_request(desk):
     desk.send_raw(headers.with_attempt(frame, 3))
     assert len(desk.waiting("open_order")) == 1
     assert desk.events(Refused) == []
+
+
+def test_while_the_wall_clock_is_not_to_be_trusted_opens_wait_and_cancels_pass(desk, mm):
+    cid = mm.open()
+    desk.call("open_order").answer(order(cid))
+    desk.actors["executor.alpha"].clock_settled = False
+    mm.open()
+    assert refusal(desk, mm.rid) is Refusal.NotReady
+    mm.cancel(cid)
+    desk.call("cancel_order").answer(cancelled(cid))
+    desk.actors["executor.alpha"].clock_settled = True
+    mm.open()
+    assert desk.waiting("open_order")
