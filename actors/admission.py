@@ -196,9 +196,7 @@ class Admission:
             marks.last_trade_at_ns = max(marks.last_trade_at_ns, marks.newest_trade_at_ns)
         return [(kind, body)]
 
-    def _on_balance(
-        self, exchange: int, event: BalanceSnapshot, kind: int, body: bytes
-    ) -> list[Admitted]:
+    def _on_balance(self, exchange: int, event: BalanceSnapshot, kind: int, body: bytes) -> list[Admitted]:
         if not self._take_balance(exchange, event.balance):
             self._count("stale_balances")
             return []

@@ -190,18 +190,17 @@ class Cancels:
         self._answer(flight, evidence, now_ns, why, exchange_at_ns)
         self._executor.rows.save(record)
 
-    def on_timeout(self, flight: Flight, now_ns: int) -> None:
+    def on_timeout(self, flight: Flight, evidence: Evidence, timeout: Failure, now_ns: int) -> None:
+        """Its time is over, or the executor's."""
         executor, record = self._executor, flight.record
-        executor.count("timeouts")
-        timeout = failure(Error.Timeout, f"no answer within {executor.exchange.timing.request_timeout_ms} ms")
         if flight.group is not None:
             self._finish_group(flight.group, now_ns)
             return
         if record is not None and flight.token and not record.order.state.finished:
             # It may have been cancelled and it may not: the exchange is asked. One that still waits for its
             # open was not sent, and leaves the order as it is.
-            executor.become_unknown(record, Evidence.DEADLINE, now_ns, timeout, announce=False)
-        self._answer(flight, Evidence.DEADLINE, now_ns, timeout)
+            executor.become_unknown(record, evidence, now_ns, timeout, announce=False)
+        self._answer(flight, evidence, now_ns, timeout)
         if record is not None:
             if flight in record.waiting:
                 record.waiting.remove(flight)

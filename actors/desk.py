@@ -11,6 +11,7 @@ from pipeline.control import Done, Failed, Health, HealthQuery, Hello, Shutdown,
 from pipeline.deployment import Deployment
 from pipeline.headers import ControlHeader, HeaderError
 from pipeline.messages import NO_EXCHANGE, Message
+from pipeline.naming import printable
 
 
 class DeskActor(Actor):
@@ -68,7 +69,7 @@ class DeskActor(Actor):
         return Failed(detail=f"{self.name} does not do {type(body).__name__}")
 
     def on_shutdown(self, body: Shutdown, now_ns: int) -> None:
-        self.outbox.stop(f"asked by {body.by}")
+        self.outbox.stop(f"asked by {printable(body.by)}", body.within_ms)
 
     def ready(self, now_ns: int) -> bool:
         """Whether it can do its work."""

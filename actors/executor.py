@@ -16,11 +16,12 @@ from actors.executor_feed import ExecutorFeed
 from actors.executor_state import TABLES, ExecutorRows, Flight, Record, Status, record_of
 from actors.flights import Flights
 from actors.gate import EVENTS_A_REQUEST, Gate
+from actors.leaving import Leaving
 from actors.opens import Opens
 from actors.order_check import OrderCheck
 from actors.unknowns import Unknowns
 from pipeline import client, headers
-from pipeline.actor import Journal, Outbox, Outcome
+from pipeline.actor import HandOver, Journal, Outbox, Outcome
 from pipeline.checks import check_identity, read_checked
 from pipeline.client import Capability
 from pipeline.control import Done, Failed, Halt, Resolve, Resume
@@ -73,7 +74,6 @@ class Executor(DeskActor):
         self.orders: dict[str, Record] = {}
         self.sessions: dict[str, tuple[int, int]] = {}  # engine -> newest session, highest rid
         self.halted = True
-        self.draining = False
         self.capabilities = capabilities
         self.source = Source(self.outbox, 0, 0, 1, 1)
         self.flights = Flights(self.exchange.timing, self.outbox)
@@ -84,9 +84,9 @@ class Executor(DeskActor):
         self.feed = ExecutorFeed(self)
         self.check = OrderCheck(self)
         self.gate = Gate(self)
+        self.leaving = Leaving(self)
         self._sessions_changed: set[str] = set()
         self._paused = False
-        self._fresh = False
 
     # ------------------------------------------------------------------------------------ starting
 
@@ -361,16 +361,20 @@ class Executor(DeskActor):
     def on_deadline(self, now_ns: int) -> None:
         self.source.on_deadline(now_ns)
         for flight in self.flights.due(now_ns):
-            if flight.cancel:
-                self.cancels.on_timeout(flight, now_ns)
-            else:
-                self.opens.on_timeout(flight, now_ns)
+            self.count("timeouts")
+            waited_ms = self.exchange.timing.request_timeout_ms
+            why = failure(Error.Timeout, f"no answer within {waited_ms} ms")
+            self.on_timeout(flight, Evidence.DEADLINE, why, now_ns)
         for flight in self.flights.take_given_up():
             self._on_given_up(flight, now_ns)
         self.unknowns.on_deadline(now_ns)
         self.cancels.on_deadline(now_ns)
         self.check.on_deadline(now_ns)
         self.feed.reader.on_deadline(now_ns)
+
+    def on_timeout(self, flight: Flight, evidence: Evidence, why: Failure, now_ns: int) -> None:
+        settle = self.cancels.on_timeout if flight.cancel else self.opens.on_timeout
+        settle(flight, evidence, why, now_ns)
 
     def _on_given_up(self, flight: Flight, now_ns: int) -> None:
         """A call was ended that never answered: what waited for it goes on."""
@@ -400,6 +404,18 @@ class Executor(DeskActor):
             self.source.on_unsent(frames, now_ns)
         else:
             self.count(f"unsent_{link}", len(frames))
+
+    def on_drain(self, now_ns: int) -> None:
+        self.leaving.begin()
+
+    def drained(self, now_ns: int) -> bool:
+        return self.leaving.is_over(now_ns)
+
+    def on_stop(self, now_ns: int) -> None:
+        self.leaving.end(now_ns)
+
+    def hand_over(self) -> HandOver:
+        return self.leaving.hand_over()
 
     # ------------------------------------------------------------------------------------ the desk
 

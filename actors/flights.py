@@ -20,6 +20,7 @@ class Flights:
 
     def __init__(self, timing: Timing, outbox: Outbox) -> None:
         self.count = 0
+        self.settled = 0  # requests answered, of all times
         self._timeout_ns = timing.request_timeout_ms * _MILLI
         self._lifetime_ns = timing.call_lifetime_ms * _MILLI
         self._outbox = outbox
@@ -58,6 +59,7 @@ class Flights:
     def answered(self, flight: Flight) -> None:
         if not flight.answered:
             flight.answered = True
+            self.settled += 1
             if flight.over:
                 self.count -= 1
 
@@ -86,6 +88,10 @@ class Flights:
                 self._outbox.cancel(flight.token)
                 self._over(flight)
                 self._given_up.append(flight)
+
+    def unanswered(self) -> list[Flight]:
+        """Flights whose requests are owed an answer, oldest first."""
+        return [flight for _, flight in self._deadlines if not flight.answered]
 
     def take_given_up(self) -> list[Flight]:
         """Flights whose calls `due` has ended since last asked."""

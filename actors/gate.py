@@ -71,7 +71,7 @@ class Gate:
     def not_ready(self, now_ns: int) -> str:
         """Why opens cannot pass now, "" when they can."""
         executor = self._executor
-        if executor.draining:
+        if executor.leaving.begun:
             return "the executor is stopping"
         if not executor.clock_settled:
             return "the wall clock stepped: what expires when cannot be told until it has settled"

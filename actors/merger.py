@@ -75,9 +75,7 @@ class Merger(DeskActor):
         if not known or max(header.epoch, header.number) > COUNT_LIMIT:
             self.count("bad_source_frames")
             return
-        if not self.state.sources.is_next(
-            header.source, header.epoch, header.number, header.first
-        ):
+        if not self.state.sources.is_next(header.source, header.epoch, header.number, header.first):
             self.count("repeated_frames")
             return
         try:
@@ -166,9 +164,7 @@ class Merger(DeskActor):
         else:
             super().on_control(link, peer, header, body, now_ns)
 
-    def _on_replay_query(
-        self, link: str, peer: bytes, header: ControlHeader, query: ReplayQuery
-    ) -> None:
+    def _on_replay_query(self, link: str, peer: bytes, header: ControlHeader, query: ReplayQuery) -> None:
         if len(self._replays) >= _REPLAYS_LIMIT:
             self.count("replays_put_off")
             return

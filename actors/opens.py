@@ -12,7 +12,7 @@ from actors.executor_state import Flight, Record, new_order
 from pipeline import client
 from pipeline.headers import REQUEST_SIZE, RequestHeader
 from pipeline.indexing import failure
-from pipeline.messages import Answers, OpenOrder
+from pipeline.messages import Answers, Failure, OpenOrder
 from pipeline.vocabulary import Error, Evidence, OrderState
 
 if TYPE_CHECKING:
@@ -76,17 +76,14 @@ class Opens:
         elif not flight.answered:
             self._executor.become_unknown(record, Evidence.SUSPECT, now_ns, why)
 
-    def on_timeout(self, flight: Flight, now_ns: int) -> None:
+    def on_timeout(self, flight: Flight, evidence: Evidence, timeout: Failure, now_ns: int) -> None:
+        """Its time is over, or the executor's."""
         record = flight.record
         assert record is not None
-        self._executor.count("timeouts")
-        timeout = failure(
-            Error.Timeout, f"no answer within {self._executor.exchange.timing.request_timeout_ms} ms"
-        )
         if record.seen:
             # The stream has shown it meanwhile: the request timed out, the order is not in doubt.
-            self._executor.answer_open(record, Evidence.DEADLINE, now_ns, timeout)
+            self._executor.answer_open(record, evidence, now_ns, timeout)
             self._executor.rows.save(record)
         else:
-            self._executor.become_unknown(record, Evidence.DEADLINE, now_ns, timeout)
+            self._executor.become_unknown(record, evidence, now_ns, timeout)
         self._executor.after_word(record, now_ns)

@@ -56,6 +56,12 @@ class Unknowns:
         """Orders of an earlier life that were not asked about yet."""
         return len(self._unasked)
 
+    def asking(self, now_ns: int) -> bool:
+        """Whether a question is under way, or about to be put."""
+        return bool(self._queries) or any(
+            at_ns <= now_ns and cid in self._records for at_ns, cid in self._due[:1]
+        )
+
     @property
     def stuck(self) -> int:
         return sum(record.stuck_told for record in self._records.values())

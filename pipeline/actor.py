@@ -51,9 +51,20 @@ class Pause(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """Stop this actor's process in an orderly way."""
+    """Stop this actor's process in an orderly way; `within_ms` bounds its drain (None: as the deployment
+    says)."""
 
     reason: str
+    within_ms: int | None = None
+
+
+class HandOver(NamedTuple):
+    """What an actor that stopped leaves to its next life: requests answered while it drained, orders that
+    the exchange has, orders of which nobody knows."""
+
+    settled: int
+    left_open: int
+    unknown: int
 
 
 # Half the time of a NamedTuple's own constructor, and this is done for every frame.
@@ -87,8 +98,8 @@ class Outbox:
     def pause(self, link: str | int, paused: bool = True) -> None:
         self.actions.append(Pause(link, paused))
 
-    def stop(self, reason: str) -> None:
-        self.actions.append(Stop(reason))
+    def stop(self, reason: str, within_ms: int | None = None) -> None:
+        self.actions.append(Stop(reason, within_ms))
 
 
 class Journal(Protocol):
@@ -145,7 +156,21 @@ class Actor:
     def next_deadline_ns(self) -> int | None:
         return None
 
-    def on_stop(self, now_ns: int) -> None: ...
+    def on_drain(self, now_ns: int) -> None:
+        """The process will stop: take on nothing new, bring to its end what is under way. Turns go on as
+        before, in every actor of the process, until all are `drained` or the time for it is over.
+        """
+
+    def drained(self, now_ns: int) -> bool:
+        """Whether nothing is under way that waiting could bring to its end. Asked after `on_drain`."""
+        return True
+
+    def on_stop(self, now_ns: int) -> None:
+        """The last turn. What is still under way is written down here; no call is made any more."""
+
+    def hand_over(self) -> HandOver | None:
+        """What is left, asked once after `on_stop`; None for an actor that leaves nothing."""
+        return None
 
 
 Log = Callable[..., None]

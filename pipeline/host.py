@@ -1,7 +1,8 @@
 """Runs the actors of one process on one loop: starts and stops them together, ends when one of them fails.
 
 Start: directories, locks, actors with their journals; everything binds, then everything connects, then each
-actor starts, then inboxes are read. Stop is the reverse, within `stop_within_ms`, and leaves no file behind.
+actor starts, then inboxes are read. Stop: the actors drain (drain.py), stop in the reverse order, and leave
+no file behind; the drain and the end of the clients take `stop_within_ms` each, at most.
 What an actor does in a turn is station.py's.
 """
 
@@ -11,13 +12,14 @@ from collections.abc import Callable, Iterable
 from random import Random, SystemRandom
 from typing import Any, Final
 
-from pipeline.actor import Actor
+from pipeline.actor import Actor, HandOver, Stop
 from pipeline.alarm import Alarm
 from pipeline.attachment import Attachment, ClientLinks, OnFrame
 from pipeline.calls import Calls
 from pipeline.clock import CHECK_EVERY_MS, Clock
 from pipeline.deployment import ConfigError, Deployment
 from pipeline.directories import Lock, prepare
+from pipeline.drain import Drain
 from pipeline.report import Say, tell, to_stderr
 from pipeline.sockets import Sockets
 from pipeline.station import HostJournal, Station
@@ -73,6 +75,10 @@ class Host:
         self._failed: ActorFailed | None = None
         self._over: asyncio.Future[None]
         self._stopping: asyncio.Task[None] | None = None
+        self._drain: Drain | None = None
+        self._hurried = False
+        self.hand_overs: dict[str, HandOver] = {}  # by actor, once it has stopped
+        self.stop_asked = ""  # by an actor, on behalf of who asked for it on its control socket
 
     # ------------------------------------------------------------------ life
 
@@ -111,10 +117,19 @@ class Host:
         self.request_stop()
         await asyncio.shield(self._over)
 
-    def request_stop(self) -> None:
-        """Begin to stop, from anywhere on the loop."""
+    def request_stop(self, within_ms: int | None = None) -> None:
+        """Begin to stop, from anywhere on the loop, with a drain of at most `within_ms`."""
         if self._stopping is None:
-            self._stopping = self._loop.create_task(self._stop())
+            longest_ms = self.deployment.edges.stop_within_ms
+            within_ms = longest_ms if within_ms is None else min(within_ms, longest_ms)
+            self._stopping = self._loop.create_task(self._stop(within_ms))
+
+    def hurry(self) -> None:
+        """Stop at once: what is still under way is journaled and not waited for."""
+        self._hurried = True
+        if self._drain is not None:
+            self._drain.hurry()
+        self.request_stop()
 
     async def __aenter__(self) -> "Host":
         await self.start()
@@ -181,11 +196,16 @@ class Host:
             station.calls.links = client_links
             attach(client_links)
 
-    async def _stop(self) -> None:
+    async def _stop(self, within_ms: int) -> None:
         try:
+            # After a failure nothing is waited for: whoever restarts the process does so the sooner.
+            await self._drained(0 if self._hurried or self._failed is not None else within_ms)
             remaining = list(self._stations.values())
             while remaining:
-                remaining.pop().stop()
+                station = remaining.pop()
+                handed = station.stop()
+                if handed is not None:
+                    self.hand_overs[station.name] = handed
                 # Those that stop later still take what it left them.
                 for _ in range(LAST_DRAINS_LIMIT):
                     more = [station.drain() for station in remaining]
@@ -196,6 +216,10 @@ class Host:
             tell(self._say, "the stop did not go to its end", error)
         finally:
             self._over.set_result(None)
+
+    async def _drained(self, within_ms: int) -> None:
+        self._drain = Drain(self._loop, list(self._stations.values()), within_ms)
+        await self._drain.over
 
     def _raise_failure(self) -> None:
         if self._failed is not None:
@@ -257,6 +281,8 @@ class Host:
         if self._failed is None:
             self._failed = ActorFailed(station.name, error)
         self.request_stop()
+        if self._drain is not None:
+            self._drain.hurry()
 
     def journal_failed(self, station: Station, error: Exception) -> None:
         """Nothing of the batch left. The actor is built again from its journal, as after a crash."""
@@ -273,9 +299,11 @@ class Host:
         self._rebuilding.add(task)
         task.add_done_callback(self._rebuilding.discard)
 
-    def stop_wanted(self, station: Station, reason: str) -> None:
-        self._say(f"{station.name} ends its process: {reason}")
-        self.request_stop()
+    def stop_wanted(self, station: Station, wanted: Stop) -> None:
+        self._say(f"{station.name} ends its process: {wanted.reason}")
+        if self._stopping is None:
+            self.stop_asked = wanted.reason
+        self.request_stop(wanted.within_ms)
 
     async def _rebuild(self, station: Station, after_s: float) -> None:
         await self._close_client(station, 1.0)

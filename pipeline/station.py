@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from pipeline.actor import Actor, Outbox, Pause, Stop
+from pipeline.actor import Actor, HandOver, Outbox, Pause, Stop
 from pipeline.calls import Calls
 from pipeline.clock import Clock
 from pipeline.outflow import Outflow
@@ -37,7 +37,7 @@ class Overseer(Protocol):
     def turned(self, station: "Station") -> None: ...
     def failed(self, station: "Station", error: Exception) -> None: ...
     def journal_failed(self, station: "Station", error: Exception) -> None: ...
-    def stop_wanted(self, station: "Station", reason: str) -> None: ...
+    def stop_wanted(self, station: "Station", wanted: Stop) -> None: ...
 
 
 class Station:
@@ -87,18 +87,29 @@ class Station:
                 if name not in self._paused:
                     reader.resume()
 
+    def begin_drain(self) -> None:
+        """Tell the actor that its process will stop."""
+        self._turn(self.actor.on_drain)
+
+    def drained(self) -> bool:
+        """Whether the actor has nothing under way that is worth waiting for."""
+        return not self.running or self.actor.drained(self._clock.now_ns())
+
     def drain(self) -> bool:
         """One batch of every inbox now, without the loop; whether one of them has more."""
         more = [reader.drain() for reader in self._readers.values()]
         return any(more)
 
-    def stop(self) -> None:
+    def stop(self) -> HandOver | None:
         """The actor's last turn. What it still wants to call is not called."""
         self._close_inboxes()
         if self.running:
             self._turn(self.actor.on_stop, calling=False)
-            self.running = False
-            self.outflow.finish()
+        if not self.running:  # it had failed, or did now
+            return None
+        self.running = False
+        self.outflow.finish()
+        return self.actor.hand_over()
 
     def drop(self) -> None:
         """No more turns: the actor failed, or is to be built again."""
@@ -226,7 +237,7 @@ class Station:
             if isinstance(action, Pause):
                 self._pause(action.link, action.paused)
             elif isinstance(action, Stop):
-                self._overseer.stop_wanted(self, action.reason)
+                self._overseer.stop_wanted(self, action)
             else:
                 self.calls.do(action)
         self.calls.run()
