@@ -6,7 +6,8 @@ from orderwire import BalanceSnapshot, Error, Evidence, Reconnecting, Trade
 from pipeline.amounts import amount
 from pipeline.client import AccountSnapshot, AssetBalance, Capability, ExecutionError
 from tests.actors import pipeline as memory
-from tests.actors.pipeline import MS, START_NS, cancelled, fill, order
+from tests.actors.pipeline import MS, START_NS
+from tests.actors.venue_words import cancelled, fill, order
 
 PERIOD_MS = 1_000
 TIMING = {
