@@ -19,6 +19,7 @@ from orderwire import (
     Synced,
     Trade,
 )
+from pipeline.amounts import amount
 from pipeline.client import ExecutionError
 from pipeline.vocabulary import Side
 from tests.actors import pipeline as memory
@@ -48,7 +49,7 @@ def test_fills_in_the_gap_are_told_once_and_change_the_order(tmp_path):
         def gap(actor, now_ns):
             cut_off(actor, now_ns)
             for _ in range(3):
-                actor.matching.trade("BTCUSD", memory.amount("90"), memory.amount("0.3"), Side.SELL, now_ns)
+                actor.matching.trade("BTCUSD", amount("90"), amount("0.3"), Side.SELL, now_ns)
 
         await desk.at_exchange(gap)
         await again(desk, seq)

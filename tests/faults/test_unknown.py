@@ -5,11 +5,12 @@ Over real sockets where the exchange is asked; on the pipeline in memory where a
 
 import pytest
 
-from orderwire import Error, Evidence, OrderCancelled, OrderState, Refusal, Refused, Stuck
+from orderwire import Error, Evidence, OrderCancelled, OrderSnapshot, OrderState, Refusal, Refused, Stuck
 from pipeline.amounts import amount
 from pipeline.client import Capability, ExecutionError, NotFound
 from pipeline.control import Done, Failed
 from tests.actors import pipeline as memory
+from tests.actors import venue_words as words
 from tests.faults.desk import deployment, play
 
 SHORT = {"request_timeout_ms": 150, "call_lifetime_ms": 400}
@@ -50,7 +51,7 @@ def test_a_late_answer_ends_it_where_nothing_else_could(tmp_path):
     cid = timed_out(desk)
     desk.advance(20_000)
     assert desk.states(cid)[-1] == "Unknown"  # nobody was asked, and nothing was guessed
-    desk.call("open_order").answer(memory.order(cid))
+    desk.call("open_order").answer(words.order(cid))
     last = desk.feed[-1][1]
     assert (last.order.state, last.evidence, last.answers) == (OrderState.Open, Evidence.LATE_CALL, None)
     desk.check_promises()
@@ -77,7 +78,7 @@ def test_a_late_error_on_the_way_ends_nothing(tmp_path):
 
 def test_the_stream_ends_it_and_the_questions(desk):
     cid = timed_out(desk)
-    desk.stream().item(memory.order(cid))
+    desk.stream().item(words.order(cid))
     assert desk.states(cid)[-1] == "Open"
     desk.call("fetch_order").answer(NotFound())  # asked before the stream spoke: it is not about now
     desk.advance(20_000)
@@ -87,7 +88,7 @@ def test_the_stream_ends_it_and_the_questions(desk):
 
 def test_a_question_that_finds_it_ends_it(desk):
     cid = timed_out(desk)
-    desk.call("fetch_order").answer(memory.order(cid, filled="0.3"))
+    desk.call("fetch_order").answer(words.order(cid, filled="0.3"))
     last = desk.feed[-1][1]
     assert (last.order.state, last.evidence) == (OrderState.Open, Evidence.QUERY)
     assert last.order.filled == amount("0.3")
@@ -136,13 +137,13 @@ def test_an_order_that_was_ended_by_absence_and_lives_is_corrected(tmp_path):
     desk.call("fetch_order").answer(NotFound())
     header, ended = desk.feed[-1]
     assert ended.order.state is OrderState.OpenFailed
-    desk.stream().item(memory.order(cid, filled="0.2"))
+    desk.stream().item(words.order(cid, filled="0.2"))
     life = desk.feed[-1][1]
     assert (life.corrects, life.order.state, life.order.engine) == (header.seq, OrderState.Open, "mm")
     desk.engines["mm"].cancel(cid)  # the executor has it again
-    desk.call("cancel_order").answer(memory.cancelled(cid, "0.2"))
+    desk.call("cancel_order").answer(words.cancelled(cid, "0.2"))
     assert desk.states(cid)[-1] == "Cancelled"
-    desk.stream().item(memory.order(cid, filled="0.2"))  # and a second late word is only late
+    desk.stream().item(words.order(cid, filled="0.2"))  # and a second late word is only late
     assert desk.states(cid)[-1] == "Cancelled"
     desk.close()
 
@@ -155,8 +156,8 @@ def test_a_snapshot_that_shows_an_order_ended_by_absence_corrects_it_too(tmp_pat
     header, _ = desk.feed[-1]
     desk.stream().end()
     desk.advance(1_000)
-    desk.sync(orders=[memory.order(cid)])
-    (life,) = [event for event in desk.events(memory.OrderSnapshot) if event.corrects]
+    desk.sync(orders=[words.order(cid)])
+    (life,) = [event for event in desk.events(OrderSnapshot) if event.corrects]
     assert (life.corrects, life.evidence) == (header.seq, Evidence.SNAPSHOT)
     assert life.order.state is OrderState.Open
     desk.close()
@@ -167,20 +168,20 @@ def test_a_snapshot_that_shows_an_order_ended_by_absence_corrects_it_too(tmp_pat
 
 def test_an_order_that_stays_unknown_is_called_stuck_once_and_in_time(desk):
     cid = timed_out(desk)
-    since_ns = desk.events(memory.OrderSnapshot)[-1].received_at_ns
+    since_ns = desk.events(OrderSnapshot)[-1].received_at_ns
     desk.advance(60_000)
     (stuck,) = desk.events(Stuck)
     assert (stuck.cid, stuck.since_ns) == (cid, since_ns)
     assert stuck.received_at_ns == since_ns + 3_000 * memory.MS
     assert desk.actors["executor.alpha"].gauges(desk.now_ns)["stuck"] == 1
-    desk.stream().item(memory.order(cid))
+    desk.stream().item(words.order(cid))
     assert desk.actors["executor.alpha"].gauges(desk.now_ns)["stuck"] == 0
 
 
 def test_an_order_that_is_known_again_in_time_is_never_stuck(desk):
     cid = timed_out(desk)
     desk.advance(2_000)
-    desk.stream().item(memory.order(cid))
+    desk.stream().item(words.order(cid))
     desk.advance(60_000)
     assert desk.events(Stuck) == []
 
@@ -284,7 +285,7 @@ def test_many_unknown_orders_make_no_storm_of_questions(tmp_path):
 def test_a_rate_limit_is_a_typed_answer_stops_questions_and_opens_and_lets_cancels_pass(desk):
     engine = desk.engines["mm"]
     resting = engine.open()
-    desk.call("open_order").answer(memory.order(resting))
+    desk.call("open_order").answer(words.order(resting))
     unknown = timed_out(desk)
     limited = ExecutionError(Error.RateLimit, "429", "no")
     desk.call("fetch_order").fail(limited)
@@ -292,7 +293,7 @@ def test_a_rate_limit_is_a_typed_answer_stops_questions_and_opens_and_lets_cance
     refused = desk.answer_to(engine.rid)
     assert isinstance(refused, Refused) and refused.reason is Refusal.RateLimit
     engine.cancel(resting)
-    desk.call("cancel_order").answer(memory.cancelled(resting))
+    desk.call("cancel_order").answer(words.cancelled(resting))
     assert desk.states(resting)[-1] == "Cancelled"
     desk.advance(200)
     assert desk.waiting("fetch_order") == []
@@ -301,7 +302,7 @@ def test_a_rate_limit_is_a_typed_answer_stops_questions_and_opens_and_lets_cance
     desk.advance(450)
     assert desk.waiting("fetch_order") == []
     desk.advance(100)
-    desk.call("fetch_order").answer(memory.order(unknown))
+    desk.call("fetch_order").answer(words.order(unknown))
     assert desk.states(unknown)[-1] == "Open"
     engine.open(cid="taken")
     assert [call.request.cid for call in desk.waiting("open_order")][-1] == "taken"
