@@ -114,6 +114,7 @@ class Host:
         *,
         everything: bool = False,
         resume_after: int | tuple[int, int] | None = None,
+        state: str | PathLike[str] | None = None,
     ) -> Engine:
         """An engine in this process, reading already; `await engine.ready()` before the first open."""
         engine = Engine(
@@ -121,6 +122,7 @@ class Host:
             name,
             everything=everything,
             resume_after=resume_after,
+            state=state,
             attach=lambda of, on_frame, on_drained: self.inner.attach(
                 of, links(self.deployment, "engine"), on_frame, on_drained
             ),

@@ -86,7 +86,7 @@ class Admission:
         """
         if event.answers is not None and not self._is_news(event.answers):
             self._count("repeated_answers")
-            event = replace(event, answers=None)
+            event, kind = _without_answer(event, kind)
             if not isinstance(event, OrderSnapshot):
                 return []
             body = encode(event)
@@ -255,7 +255,11 @@ class Admission:
         for said in part.orders:
             word = OrderSnapshot(order=said, evidence=part.evidence)
             verdict, order = self._weigh(exchange, said, word)
-            if verdict is Verdict.NEWS:
+            if verdict is Verdict.SAME:
+                # It is published with its part, so an executor that calls the order Unknown without having
+                # read it must find it in its way.
+                self.orders.hear((exchange, said.cid), self.state.exchanges[exchange].exchange_seq + 1)
+            if verdict is not Verdict.STALE:
                 self._store(exchange, order, KINDS[OrderSnapshot], encode(replace(word, order=order)))
             if not order.state.finished:
                 orders.append(order)
@@ -335,6 +339,20 @@ class Admission:
                 orders=orders[window],
                 balances=balances[window],
             )
+
+
+def _without_answer(event: Event, kind: int) -> tuple[Event, int]:
+    """What an event says beside the answer that was given before: what became of an order is still news."""
+    if not isinstance(event, OrderCancelled) or event.order is None:
+        return replace(event, answers=None), kind
+    word = OrderSnapshot(
+        exchange_at_ns=event.exchange_at_ns,
+        received_at_ns=event.received_at_ns,
+        evidence=event.evidence,
+        order=event.order,
+        as_of=event.as_of,
+    )
+    return word, KINDS[OrderSnapshot]
 
 
 def _order_of(row: tuple[Any, ...]) -> Order:

@@ -113,6 +113,8 @@ class Executor(DeskActor):
         out.
         """
         for record in self.rows.active():
+            # It left before now, whatever a clock that was stepped meanwhile makes of its stamp.
+            record.at_ns = now_ns
             self.orders[record.order.cid] = record
             if not record.answered:
                 self._answer_restart(record, now_ns)

@@ -7,7 +7,10 @@ iteration, or by `poll` for a strategy that has its own loop.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from decimal import Decimal
+from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -16,6 +19,7 @@ from pipeline.attachment import Attachment
 from pipeline.clock import Clock
 from pipeline.deployment import Deployment
 from pipeline.engine_core import EVENTS_LIMIT, Backpressure, EngineCore, EngineError, FeedLost, InvalidRequest
+from pipeline.engine_state import EngineState, StateError
 from pipeline.messages import Balance, CancelAll, CancelOrder, Event, OpenOrder, Order
 from pipeline.sockets import Sockets
 from pipeline.topology import links
@@ -43,6 +47,13 @@ class Engine:
     `resume_after` is the number of the last event that was handled (or (feed_id, number), which notices
     that the feed is another one): the feed goes on right after it. Raises FeedLost when the deployment
     does not run.
+
+    `state` is a file (made when it is not there) by which a killed strategy goes on: started again with it,
+    the engine resumes its session and its count, asks about requests that were not answered, and reads the
+    feed on after the last event that was handled. An event counts as handled when the next one is asked for,
+    or when the engine is closed (not by an exception): only the one that the strategy was killed at comes
+    again. Each request is committed before it is sent, the cursor when the next event is asked for. Raises
+    ConfigError for a file that is in use or another engine's.
     """
 
     def __init__(
@@ -54,6 +65,7 @@ class Engine:
         resume_after: int | tuple[int, int] | None = None,
         attach: Attach | None = None,
         clock: Clock | None = None,
+        state: str | PathLike[str] | None = None,
     ) -> None:
         self.deployment = deployment
         self.name = name
@@ -68,8 +80,16 @@ class Engine:
         self._tick: asyncio.TimerHandle | None = None
         self._waiters: list[asyncio.Future[None]] = []
         resume = (0, resume_after) if isinstance(resume_after, int) else resume_after
+        session = self._clock.now_ns()
+        self._state: EngineState | None = None
+        self._answered: list[int] = []  # requests whose answers were handed out, and are handled once more is
+        self._handed = False
+        if state is not None:
+            self._state = EngineState(Path(state), deployment, name, session)
+            session = self._state.session
+            resume = resume or self._state.cursor
         self._core = EngineCore(
-            deployment, name, self._clock.now_ns(), self._send, everything=everything, resume=resume
+            deployment, name, session, self._send, everything=everything, resume=resume, state=self._state
         )
 
     # ------------------------------------------------------------------------------------ life
@@ -81,6 +101,8 @@ class Engine:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:
+            self._handed = False  # what was being handled comes again
         self.close()
 
     async def start(self) -> None:
@@ -101,6 +123,8 @@ class Engine:
         """Begin to read the feed without waiting for it."""
         if self._wires is not None:
             return
+        if self._state is not None and self._state.closed:
+            raise EngineError("the engine was closed, and its state with it: make another one")
         loop = asyncio.get_running_loop()
         if self._attach is not None:
             self._wires = self._attach(self.name, self._on_frame, self._on_drained)
@@ -123,6 +147,10 @@ class Engine:
         if self._sockets is not None:
             self._sockets.close()
             self._sockets = None
+        if self._state is not None and not self._state.closed:
+            if self._handed:
+                self._keep_handled(self._state)
+            self._state.close()
         self._wake()
 
     async def ready(self, *exchanges: str, within_s: float = 10.0) -> None:
@@ -236,6 +264,8 @@ class Engine:
         return self
 
     async def __anext__(self) -> Event:
+        if self._state is not None:
+            self._keep_handled(self._state)
         while not self._core.events:
             await self._arrival()
             if self._wires is None and not self._core.events:
@@ -246,13 +276,45 @@ class Engine:
         """The events that are there now, without waiting; reads the wires itself."""
         if self._wires is not None and not self._core.events:
             self._wires.drain()
+        if self._state is not None:
+            self._keep_handled(self._state)
         events = list(self._core.events)
         self._core.events.clear()
+        for event in events:
+            self._hand_out(event)
         self._resume()
         return events
 
+    def _keep_handled(self, state: EngineState) -> None:
+        """What was handed out before is handled: the strategy wants more, or leaves."""
+        if not self._handed and state.cursor is not None:
+            return
+        feed_id, seq = self.cursor
+        # A FeedReset that waits has no place in either feed: until it is handled, the old cursor stands.
+        reset = bool(self._core.events) and not self._core.events[0].place.seq
+        cursor = (feed_id, seq) if feed_id and not reset else None
+        if cursor is None and not self._answered:
+            return
+        answered, self._answered, self._handed = self._answered, [], False
+        try:
+            state.handled(cursor, answered)
+        except StateError as error:
+            self._answered, self._handed = answered, True
+            raise EngineError(f"the state cannot be kept: {error}") from None
+
+    def _hand_out(self, event: Event) -> None:
+        if self._state is None:
+            return
+        self._handed = True
+        answers = event.answers
+        if answers is not None and (answers.engine, answers.session) == (self.name, self._core.session):
+            self._answered.append(answers.rid)
+
     def _next(self) -> Event:
+        if self._state is not None and self._state.cursor is None:
+            self._keep_handled(self._state)  # before the first
         event = self._core.events.popleft()
+        self._hand_out(event)
         if self._core.paused:
             self._resume()
         return event
@@ -308,6 +370,23 @@ class Engine:
 
     # ------------------------------------------------------------------------------------ wires
 
+    @property
+    def requests(self) -> int:
+        """How many requests were made: the number of the last; with `state`, in its earlier lives too."""
+        return self._core.last_rid
+
+    @property
+    def waits(self) -> int:
+        """Requests of which the strategy has not handled the answer yet: not answered, or still to be handed
+        out. Only with `state`."""
+        assert self._state is not None, "without a state nobody counts what was handled"
+        return len(self._state.unhandled.difference(self._answered))
+
+    @property
+    def session(self) -> int:
+        """The number of this engine's run; with `state`, that of its earlier lives."""
+        return self._core.session
+
     def _send(self, link: str, frame: bytes) -> bool:
         if self._wires is None:
             raise EngineError("the engine is not connected: use it inside 'async with'")
@@ -322,6 +401,9 @@ class Engine:
             self._core.paused = True
             for link in ("feed", "replay"):
                 self._wires.pause(link)
+        if self._state is not None and self._state.cursor is None and self._core.reader.joined:
+            with suppress(EngineError):  # the first request says so
+                self._keep_handled(self._state)  # from here on it can be resumed
         self._wake()
 
     def _on_tick(self) -> None:

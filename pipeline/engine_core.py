@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from pipeline import headers
-from pipeline.codec import REQUEST_LIMIT, BodyError, encode, read_feed_body
+from pipeline.codec import REQUEST_LIMIT, BodyError, decode_as, encode, read_feed_body
 from pipeline.control import StateChunk
 from pipeline.deployment import Deployment
+from pipeline.engine_state import EngineState, Kept, StateError
 from pipeline.feed_reader import FeedReader
 from pipeline.headers import FeedHeader, Kind
 from pipeline.identity import engine_of, generated_cid, is_engine_name
@@ -49,6 +50,7 @@ from pipeline.messages import (
 EVENTS_LIMIT = (
     65_536  # events that wait for the strategy; beyond it the feed is left unread (and replayed later)
 )
+UNSENT_PAUSE_NS = 50_000_000  # before a question that the router did not take is put again
 PLACED_LIMIT = 16_384  # own opens that are remembered
 _MILLI = 1_000_000
 _OF_SOMEBODY = (Refused, CancelAllDone, Trade, TradeVoided)  # never of an exchange as a whole
@@ -94,6 +96,7 @@ class EngineCore:
         send: Callable[[str, bytes], bool],
         everything: bool = False,
         resume: tuple[int, int] | None = None,
+        state: EngineState | None = None,
     ) -> None:
         if not is_engine_name(name):
             raise InvalidRequest(f"engine name: {name!r} must be 1 to 24 letters, digits, '.', '_' and '-'")
@@ -109,6 +112,7 @@ class EngineCore:
         self.skipped = 0
         self._everything = everything
         self._send = send
+        self._state = state
         self._rid = 0
         self._name_bytes = name.encode()
         self._fingerprint = deployment.fingerprint
@@ -124,6 +128,24 @@ class EngineCore:
             resume_at,
             state_too=True,
         )
+        if state is not None:
+            self._go_on(state)
+
+    def _go_on(self, state: EngineState) -> None:
+        """Take up the session of an earlier life: what it had sent is asked about."""
+        self._rid = state.rid
+        for rid, exchange, kind, expires_at_ns, body in state.outstanding():
+            frame = self._header(exchange, kind, rid, expires_at_ns) + body
+            timeout_ns = self.deployment.exchanges[exchange].timing.request_timeout_ms * _MILLI
+            self.outstanding[rid] = Outstanding(exchange, frame, 0, timeout_ns)
+            if kind == Kind.OpenOrder:
+                request = decode_as(OpenOrder, body)
+                self._remember(exchange, request.cid, request.instrument)
+
+    def _header(self, exchange: int, kind: int, rid: int, expires_at_ns: int) -> bytes:
+        return headers.request(
+            exchange, kind, 0, self._fingerprint, self._name_bytes, self.session, rid, expires_at_ns
+        )
 
     # ------------------------------------------------------------------------------------ requests
 
@@ -133,14 +155,17 @@ class EngineCore:
         """
         rid = self._rid + 1
         try:
-            frame = headers.request(
-                exchange, kind, 0, self._fingerprint, self._name_bytes, self.session, rid, expires_at_ns
-            ) + encode(body)
+            encoded = encode(body)
+            frame = self._header(exchange, kind, rid, expires_at_ns) + encoded
         except (struct.error, ValueError, TypeError) as error:
             raise InvalidRequest(f"the request does not fit its fields: {error}") from None
         if len(frame) > REQUEST_LIMIT:
             raise InvalidRequest(f"the request has {len(frame)} bytes and may have {REQUEST_LIMIT}")
+        if self._state is not None:
+            self._keep(self._state, Kept(rid, exchange, kind, expires_at_ns, encoded))
         if not self._send("requests", frame):
+            if self._state is not None:
+                self._state.not_sent(rid)
             raise Backpressure(
                 f"the router does not take requests: wait for answers ({len(self.outstanding)} outstanding)"
             )
@@ -148,6 +173,22 @@ class EngineCore:
         timeout_ns = self.deployment.exchanges[exchange].timing.request_timeout_ms * _MILLI
         self.outstanding[rid] = Outstanding(exchange, frame, expires_at_ns + timeout_ns, timeout_ns)
         return rid
+
+    def _keep(self, state: EngineState, request: Kept) -> None:
+        """Make a request safe before it is sent. Raises FeedLost, EngineError."""
+        if state.cursor is None:
+            raise FeedLost(
+                "the feed is not joined yet: a later life would not know where to look for answers"
+            )
+        try:
+            state.sending(request)
+        except StateError as error:
+            state.not_sent(request.rid)
+            raise EngineError(f"the state cannot be kept, nothing was sent: {error}") from None
+
+    @property
+    def last_rid(self) -> int:
+        return self._rid
 
     def open(self, exchange: int, body: OpenOrder, now_ns: int, expires_at_ns: int) -> str:
         """Send an open (an empty `cid` gets a generated one) and return its cid. Raises FeedLost as well."""
@@ -282,11 +323,14 @@ class EngineCore:
             self.reader.on_deadline(now_ns)
         for waiting in self.outstanding.values():
             if waiting.ask_at_ns <= now_ns:
-                waiting.attempt = min(waiting.attempt + 1, 0xFFFF)
+                attempt = min(waiting.attempt + 1, 0xFFFF)
+                if not self._send("requests", headers.with_attempt(waiting.frame, attempt)):
+                    waiting.ask_at_ns = now_ns + UNSENT_PAUSE_NS
+                    continue
+                waiting.attempt = attempt
                 waiting.pause_ns *= 2
                 waiting.ask_at_ns = now_ns + waiting.pause_ns
                 self.asked_again += 1
-                self._send("requests", headers.with_attempt(waiting.frame, waiting.attempt))
 
 
 def _ignore(_: bool) -> None: ...

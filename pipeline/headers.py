@@ -193,6 +193,11 @@ def as_first(frame: bytes) -> bytes:
     return frame[:6] + b"\1\0" + frame[8:]
 
 
+def with_epoch(frame: bytes, epoch: int) -> bytes:
+    """The same source frame, of another epoch."""
+    return frame[:16] + epoch.to_bytes(8, "little") + frame[24:]
+
+
 def read_source(frame: bytes) -> SourceHeader:
     """Read a source frame's header. Raises HeaderError."""
     if len(frame) < SOURCE_SIZE:

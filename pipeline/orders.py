@@ -85,6 +85,12 @@ class OrderTable:
         self._keep(key, Known(order, word))
         return order
 
+    def hear(self, key: Key, word: int) -> None:
+        """The exchange has said again what is known: that is its last word on the order now."""
+        known = self.known(key)
+        if known is not None:
+            self._keep(key, known._replace(word=word))
+
     def restore(self, key: Key, known: Known) -> None:
         """Put back an active order from the journal."""
         self.active[key] = known

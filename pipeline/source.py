@@ -32,9 +32,11 @@ class Source:
         self._kept: deque[tuple[int, bytes]] = deque()
         self._unsent_from: int | None = None  # a full link stopped us here
         self._due_ns: int | None = None
+        self._lasting = False  # a journal keeps the frames, and its birth is their epoch
 
     def restore(self, rows: Iterable[tuple[int, bytes]], number: int, now_ns: int) -> None:
         """Take up what an earlier life left unacknowledged; `number` is the last it gave."""
+        self._lasting = True
         self._kept.extend(rows)
         self.number = max(number, self._kept[-1][0] if self._kept else 0)
         self.acknowledged = self._kept[0][0] - 1 if self._kept else self.number
@@ -64,6 +66,8 @@ class Source:
     def on_heartbeat(self, heartbeat: Heartbeat, now_ns: int) -> int:
         """Drop what the merger has committed. Returns the number up to which that is now so."""
         for mark in heartbeat.acknowledged:
+            if mark.source == self.id and mark.epoch > self.epoch and not self._lasting:
+                self._begin_again(mark.epoch + 1, now_ns)
             if mark.source == self.id and mark.epoch == self.epoch and mark.number > self.acknowledged:
                 self.acknowledged = mark.number
                 while self._kept and self._kept[0][0] <= mark.number:
@@ -73,6 +77,15 @@ class Source:
                 if self._unsent_from is not None and self._unsent_from <= mark.number:
                     self._unsent_from = self._kept[0][0] if self._kept else None
         return self.acknowledged
+
+    def _begin_again(self, epoch: int, now_ns: int) -> None:
+        """A life before this one had a later stamp, since the wall clock was stepped back: the merger takes
+        nothing of ours, so all of it is said again under a stamp that is later still.
+        """
+        self.epoch = epoch
+        self._kept = deque((number, headers.with_epoch(frame, epoch)) for number, frame in self._kept)
+        self._unsent_from = None
+        self._due_ns = now_ns if self._kept else None
 
     def on_unsent(self, frames: list[bytes], now_ns: int) -> None:
         """The link is full: nothing more is sent until it is tried again from the first that it did not

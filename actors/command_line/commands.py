@@ -66,18 +66,22 @@ def _engine_name() -> str:
 @orderwire.command()
 @CONFIG
 @click.argument("process", required=False)
-def run(config: str, process: str | None) -> int:
-    """Run a deployment: every process of it, supervised, or the one named."""
+@click.option("--json", "as_json", is_flag=True, help="What is left at the end as one JSON line.")
+def run(config: str, process: str | None, as_json: bool) -> int:
+    """Run a deployment: every process of it, supervised, or the one named.
+
+    At the end it says what each executor left; 0 only if no order is unknown.
+    """
     deployment = _load(config)
     from actors.command_line.process import check_process, run_process
     from actors.command_line.supervisor import Supervisor
 
     if process is not None:
         check_process(deployment, process)
-        return _wait_for(run_process(deployment, process))
+        return _wait_for(run_process(deployment, process, as_json=as_json))
     if len(deployment.processes) == 1:
-        return _wait_for(run_process(deployment, next(iter(deployment.processes)), alone=True))
-    return _wait_for(Supervisor(deployment).run())
+        return _wait_for(run_process(deployment, next(iter(deployment.processes)), True, as_json))
+    return _wait_for(Supervisor(deployment, as_json).run())
 
 
 @orderwire.command()

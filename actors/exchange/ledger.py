@@ -55,9 +55,11 @@ class Ledger:
         self._counters[name] = 0 if row is None else int(row[1])
         return self._counters[name]
 
-    def last_trade_at_ns(self) -> int:
+    def last_at_ns(self) -> int:
+        """The time of the newest thing in it: what happens from here on is not before that."""
         row = self.journal.get("trades", self._counters["trades"])
-        return 0 if row is None else int(row[-1])
+        times = [int(balance[-1]) for balance in self.journal.find("balances", "1")]
+        return max(times + ([] if row is None else [int(row[-1])]), default=0)
 
     def balance(self, asset: str) -> Decimal | None:
         row = self.journal.get("balances", asset)

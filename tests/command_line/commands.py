@@ -64,6 +64,10 @@ class Running:
         while wanted not in self.text:
             assert self._read(give_up_s - time.monotonic()), f"no {wanted!r} in:\n{self.text}"
 
+    def forget(self) -> None:
+        """What was printed so far is not waited for again."""
+        self.text = ""
+
     def _read(self, within_s: float) -> bool:
         assert self.process.stdout is not None
         descriptor = self.process.stdout.fileno()

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from actors.command_line.audit import FeedRecord, compare, ledger_path, read_ledger
 from pipeline.deployment import Deployment
-from pipeline.messages import Answers, Event, OrderCancelled, OrderSnapshot, Refused
+from pipeline.messages import AccountSnapshot, Answers, Event, OrderCancelled, OrderSnapshot, Refused
 
 
 class Auditor:
@@ -32,6 +32,9 @@ class Auditor:
                 self.refused.add(Answers(*event.answers))
         if isinstance(event, (OrderSnapshot, OrderCancelled)) and event.order is not None:
             self._follow(event)
+        elif isinstance(event, AccountSnapshot):
+            known = {(event.exchange, o.cid) for o in event.orders if o.state.name != "Unknown"}
+            self._unknown -= known
 
     def _follow(self, event: OrderSnapshot | OrderCancelled) -> None:
         assert event.order is not None

@@ -147,7 +147,10 @@ class SimProcess:
         self._random = world.random_for(f"process {name} {self.life}")
         self.loop = ProcessLoop(world.timeline, self._random, world.plan.turn_ms, self._on_killed)
         self.sockets = SimSockets(world, name, self.loop, self.trip)
-        clock = Clock(world.timeline.wall_ns, world.timeline.monotonic_ns)
+        actors = world.deployment.processes[name]
+        venue = all(role(actor)[0] is Role.EXCHANGE for actor in actors)
+        wall_ns = world.timeline.venue_ns if venue else world.timeline.wall_ns
+        clock = Clock(wall_ns, world.timeline.monotonic_ns)
         self.host = SimHost(self, clock, self._random.getrandbits(40))
 
     def begin(self) -> None:

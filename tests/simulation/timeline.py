@@ -26,6 +26,10 @@ class Timeline:
     def wall_ns(self) -> int:
         return self.now_ns + self.wall_ahead_ns
 
+    def venue_ns(self) -> int:
+        """An exchange's wall clock: nobody steps that."""
+        return self.now_ns + WALL_NS - START_NS
+
     def at(self, at_ns: int, action: Callable[[], None]) -> None:
         self._count += 1
         heappush(self._heap, (max(at_ns, self.now_ns), self._count, action))
