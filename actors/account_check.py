@@ -40,16 +40,16 @@ class AccountCheck:
     def since_ns(self, last_trade_at_ns: int, now_ns: int, checking: bool = False) -> int:
         """From when on trades are to be fetched, given the last one that the merger has committed.
 
-        A connection asks from that one on. But what the stream hid is older than the trades it told of
-        later: so once there was a check, the last whole one is where it counts from. The first check of a
-        life does not know that of the life before; it was no longer ago than a check and a failed one take.
+        What the stream hid is older than the trades it told of later: so once there was a check, the last
+        whole one is where it counts from. A new life does not know that of the life before; it was no
+        longer ago than a check and a failed one take.
         """
         timing = self._timing
         from_ns = last_trade_at_ns if self._whole_ns is None else min(self._whole_ns, last_trade_at_ns)
         if checking:
             self._asking_ns = last_trade_at_ns
-            if self._whole_ns is None:
-                from_ns -= 2 * timing.reconcile_every_ms * _MILLI
+        if self._whole_ns is None:
+            from_ns -= 2 * timing.reconcile_every_ms * _MILLI
         horizon_ns = now_ns - timing.trade_horizon_ms * _MILLI
         return max(from_ns - timing.trade_overlap_ms * _MILLI, horizon_ns, 0)
 

@@ -255,11 +255,12 @@ class Admission:
         for said in part.orders:
             word = OrderSnapshot(order=said, evidence=part.evidence)
             verdict, order = self._weigh(exchange, said, word)
-            if verdict is Verdict.SAME:
+            again = verdict is Verdict.SAME and not order.state.finished
+            if again:
                 # It is published with its part, so an executor that calls the order Unknown without having
                 # read it must find it in its way.
                 self.orders.hear((exchange, said.cid), self.state.exchanges[exchange].exchange_seq + 1)
-            if verdict is not Verdict.STALE:
+            if again or verdict is Verdict.NEWS:
                 self._store(exchange, order, KINDS[OrderSnapshot], encode(replace(word, order=order)))
             if not order.state.finished:
                 orders.append(order)

@@ -92,7 +92,7 @@ class SimulatedExchange(DeskActor):
             self._told,
             self.streams.end_all,
         )
-        self.gateway.start(max(now_ns, self.ledger.last_at_ns()))
+        self.gateway.start(max(now_ns, self.ledger.last_at_ns(self.settings.balances)))
         clock_ns = self.gateway.clock(now_ns)
         for order in list(self.ledger.open_orders()):
             self.matching.restore(order, clock_ns)

@@ -55,11 +55,11 @@ class Ledger:
         self._counters[name] = 0 if row is None else int(row[1])
         return self._counters[name]
 
-    def last_at_ns(self) -> int:
+    def last_at_ns(self, assets: Iterable[str]) -> int:
         """The time of the newest thing in it: what happens from here on is not before that."""
         row = self.journal.get("trades", self._counters["trades"])
-        times = [int(balance[-1]) for balance in self.journal.find("balances", "1")]
-        return max(times + ([] if row is None else [int(row[-1])]), default=0)
+        rows = [row, *(self.journal.get("balances", asset) for asset in assets)]
+        return max((int(row[-1]) for row in rows if row is not None), default=0)
 
     def balance(self, asset: str) -> Decimal | None:
         row = self.journal.get("balances", asset)
