@@ -271,3 +271,17 @@ def test_a_merger_that_lost_its_journal_takes_up_a_source_where_it_stands():
     wired.emit(1)
     wired.settle()
     assert wired.heard == [1, 2, 3, 4]
+
+
+def test_a_source_with_an_older_stamp_than_its_life_before_says_all_again_under_a_newer_one():
+    wired = Wired()
+    wired.marks.marks[ID] = (EPOCH + 7, 40)  # the clock was stepped back since
+    wired.emit(3)
+    wired.deliver()
+    assert wired.heard == []
+    wired.source.on_heartbeat(heartbeat(40, EPOCH + 7), wired.now_ns)
+    wired.source.on_deadline(wired.now_ns)
+    wired.flush()
+    wired.deliver()
+    assert wired.heard == [1, 2, 3]
+    assert wired.marks.marks[ID] == (EPOCH + 8, 3)

@@ -7,6 +7,7 @@ from pipeline.messages import (
     AccountSnapshot,
     Answers,
     OrderCancelled,
+    OrderSnapshot,
     Reconnecting,
     Refused,
     Subscribed,
@@ -42,6 +43,26 @@ def test_a_repeated_answer_that_has_news_of_the_order_is_published_without_answe
     bench.executor(answers=mine)
     (event,) = bench.executor(OrderState.FullyFilled, 10, answers=mine)
     assert (event.order.state, event.answers) == (OrderState.FullyFilled, None)
+
+
+def test_a_repeated_answer_to_a_cancel_still_tells_that_the_order_ended(bench):
+    mine, asked = Answers("mm", 1, 1), Answers("mm", 1, 2)
+    bench.executor(answers=mine)
+    bench.say("router", refused(2), exchange=0xFFFF)  # refused there, and done when it was asked again
+    done = OrderCancelled(
+        instrument=0, cid="c-1", order=order(OrderState.Cancelled), answers=asked, evidence=E.CALL
+    )
+    (event,) = bench.say("executor.alpha", done)
+    assert (event.order.state, event.answers) == (OrderState.Cancelled, None)
+
+
+def test_an_unknown_that_had_not_read_the_snapshot_gives_way_to_it(bench):
+    bench.executor()
+    before = bench.desk.actors["merger"].state.exchanges[0].exchange_seq
+    part = AccountSnapshot(generation=1, part=1, parts=1, orders=[order()], evidence=E.SNAPSHOT)
+    bench.say("reconnector.alpha", part)
+    unknown = OrderSnapshot(order=order(OrderState.Unknown), evidence=E.RESTART, as_of=before)
+    assert bench.say("executor.alpha", unknown) == []
 
 
 def test_answers_out_of_their_order_are_each_taken_once(bench):

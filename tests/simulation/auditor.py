@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from actors.command_line.audit import Discrepancy, compare, ledger_path, read_ledger
 from actors.exchange import wire
 from pipeline import headers
-from pipeline.headers import FEED_SIZE, CONTROL_SIZE, REQUEST_SIZE, HeaderError, Kind
+from pipeline.headers import REQUEST_SIZE, HeaderError, Kind
 from pipeline.messages import Answers, Event
 from tests.faults.auditor import Auditor
 
@@ -140,19 +140,21 @@ class SimAuditor:
     def _leaks(self) -> list[str]:
         """What an actor still holds although nothing is under way."""
         found = []
+        merger = self.world.actor("merger")
         for exchange in self.world.deployment.exchanges:
-            executor = self.world.actor(f"executor.{exchange.name}")
-            if executor.flights.count:
-                found.append(f"I8: executor.{exchange.name} has {executor.flights.count} flights at rest")
-            if executor.unknowns.count:
-                found.append(f"I10: executor.{exchange.name} has {executor.unknowns.count} unknown orders")
-            if executor.source.unacknowledged:
-                found.append(f"I7: executor.{exchange.name} has unacknowledged events at rest")
-            active = sorted(order.cid for order in self.world.actor("merger").admission.orders.active.values()
-                            for order in [order.order]) if len(self.world.deployment.exchanges) == 1 else None
-            held = sorted(executor.orders)
-            if active is not None and active != held:
-                found.append(f"I8: executor.{exchange.name} holds {len(held)} orders, the feed {len(active)}")
+            name = f"executor.{exchange.name}"
+            executor = self.world.actor(name)
+            if executor is None or merger is None:
+                found.append(f"I10: {name} or the merger does not run")
+                continue
+            active = {cid for index, cid in merger.admission.orders.active if index == exchange.index}
+            counts = (
+                ("I8", executor.flights.count, "flights"),
+                ("I10", executor.unknowns.count, "unknown orders"),
+                ("I7", executor.source.unacknowledged, "events that nobody acknowledged"),
+                ("I8", len(active ^ set(executor.orders)), "active orders that it or the feed does not have"),
+            )
+            found += [f"{word}: {name} is left with {count} {what}" for word, count, what in counts if count]
         return found
 
 

@@ -1,7 +1,8 @@
-"""A journal that a simulated crash treats as a crash treats SQLite: what was committed stays, the rest is gone.
+"""A journal that a simulated crash treats as a crash does SQLite: what was committed stays, the rest is gone.
 
-The rows are in SQLite's memory, on a `Disk` that outlives the actor. `faults` makes the next commits fail, before
-or after they took effect, as a full disk and an unheeded one do. test_journals.py holds it against SqliteJournal.
+The rows are in SQLite's memory, on a `Disk` that outlives the actor. `faults` makes the next commits fail,
+before or after they took effect, as a full disk and an unheeded one do. test_journals.py holds it against
+SqliteJournal.
 """
 
 import sqlite3

@@ -1,9 +1,9 @@
 """Wires as ZeroMQ has them, on virtual time: what libzmq 4.3.5 was measured to do (FAULTS, LossyLink).
 
-A connection keeps its frames in order and repeats none. It is full beyond its high-water mark; a PUB drops what
-does not fit. What is on its way to a process that dies is lost; of what a dying process sent, a suffix. A reset
-loses a suffix both ways with both ends alive, and what is left arrives between the frames of the next connection.
-Nothing queues for a peer that is not there.
+A connection keeps its frames in order and repeats none. It is full beyond its high-water mark; a PUB drops
+what does not fit. What is on its way to a process that dies is lost; of what a dying process sent, a suffix.
+A reset loses a suffix both ways with both ends alive, and what is left arrives between the frames of the
+next connection. Nothing queues for a peer that is not there.
 """
 
 from collections import deque
@@ -21,7 +21,9 @@ Heard = Callable[[str, str, bytes], None]  # sender, address of the link, frame
 class Pipe:
     """One direction of one connection."""
 
-    def __init__(self, network: "Network", sender: "SimWire", receiver: "SimWire", same_process: bool) -> None:
+    def __init__(
+        self, network: "Network", sender: "SimWire", receiver: "SimWire", same_process: bool
+    ) -> None:
         self.network = network
         self.sender = sender
         self.receiver = receiver
@@ -78,7 +80,9 @@ class Pipe:
 class SimWire:
     """One end of a link, as sockets.Wire has it."""
 
-    def __init__(self, network: "Network", link: Link, owner: str, loop: ProcessLoop, trip: Callable[[], None]):
+    def __init__(
+        self, network: "Network", link: Link, owner: str, loop: ProcessLoop, trip: Callable[[], None]
+    ):
         self.link = link
         self.owner = owner
         self.fd = network.next_fd()
@@ -232,7 +236,7 @@ class Network:
             bound = pipe.receiver
             backs = [(key, back) for key, back in bound.ways.items() if back.receiver is wire]
             del wire.ways[bound.fd]
-            for key, back in backs:
+            for key, _ in backs:
                 del bound.ways[key]
             for cut in (pipe, *(back for _, back in backs)):
                 cut.lose_suffix()

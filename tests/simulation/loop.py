@@ -1,8 +1,8 @@
 """One process's event loop on virtual time: as much of asyncio's as hosts, stations, lanes and clients use.
 
-A process runs only when its loop is woken; then all that is ready runs, one callback after the other. A turn
-may cost time, during which frames pile up into batches. A stopped process (SIGSTOP) keeps what is due until it
-is continued; a dead one forgets it.
+A process runs only when its loop is woken; then all that is ready runs, one callback after the other. A
+turn may cost time, during which frames pile up into batches. A stopped process (SIGSTOP) keeps what is due
+until it is continued; a dead one forgets it.
 """
 
 import asyncio
@@ -113,9 +113,7 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         finally:
             asyncio._set_running_loop(None)
         if self._turn_ms:
-            self._busy_until_ns = self._timeline.now_ns + int(
-                self._random.uniform(0, self._turn_ms) * MS
-            )
+            self._busy_until_ns = self._timeline.now_ns + int(self._random.uniform(0, self._turn_ms) * MS)
 
     # ------------------------------------------------------------------ what runs on it asks for
 

@@ -1,7 +1,8 @@
-"""A process of the deployment on virtual time: the real host with its stations, on wires and journals of ours.
+"""A process of the deployment on virtual time: the real host and stations, on wires and journals of ours.
 
-`kill` ends it between two instructions: nothing that was not committed or not yet sent is heard of again. A fuse
-does so at the n-th thing that it does from then on (a frame sent, a journal about to commit or just committed).
+`kill` ends it between two instructions: nothing that was not committed or not yet sent is heard of again. A
+fuse does so at the n-th thing that it does from then on (a frame sent, a journal about to commit or just
+committed).
 """
 
 import sqlite3
@@ -165,7 +166,9 @@ class SimProcess:
         self.said.append(text)
 
     def actor(self, name: str) -> Any:
-        return self.host.station(name).actor
+        """None while it does not run."""
+        station = self.host._stations.get(name)
+        return station.actor if station is not None and station.running else None
 
     def do(self, name: str, act: Callable[[Any, int], None]) -> None:
         """Something that happens to an actor, in a turn of its own."""

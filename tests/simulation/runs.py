@@ -57,3 +57,9 @@ def minimise(report: Report, say: Callable[[str], None]) -> Report:
                 at += size
         size //= 2
     return best
+
+
+def seed_line(seed: int) -> tuple[str, int]:
+    """For a pool of processes: what a seed violates ("" for nothing), and how many events were handled."""
+    report = play_seed(seed)
+    return (report.line if report.violations else ""), report.events

@@ -13,7 +13,8 @@ ENGINES: Final = ("mm", "arb")
 SYMBOLS: Final = ("BTCUSD", "ETHUSD")
 PLACEMENTS: Final = ("apart", "split", "colocated")
 FAULTS: Final = (
-    "kill", "fuse", "stop", "term", "all", "reset", "journal", "engine", "venue", "disconnect", "step", "narrow",
+    "kill", "fuse", "stop", "term", "all", "reset", "journal", "engine", "venue", "disconnect", "step",
+    "narrow",
 )  # fmt: skip
 
 
@@ -77,7 +78,11 @@ def _requests(random: Random, plan: Plan, struck: list[Step]) -> list[Step]:
     for number in range(random.randint(5, 120)):
         at_ms = random.randint(300, plan.active_ms)
         if struck and random.random() < 0.5:
-            at_ms = max(300, random.choice(struck).at_ms + random.choice((random.randint(-40, 3), random.randint(-300, 300))))
+            at_ms = max(
+                300,
+                random.choice(struck).at_ms
+                + random.choice((random.randint(-40, 3), random.randint(-300, 300))),
+            )
         engine = random.choice(ENGINES)
         exchange = random.choice(plan.exchanges)
         drawn = random.random()

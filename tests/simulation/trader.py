@@ -1,6 +1,6 @@
 """One engine of a run: the real Engine in a process of its own, with a strategy that only writes down.
 
-What the strategy handled survives its process (`ledger`); a new life goes on after the last number it handled.
+What the strategy handled survives its process; a new life goes on after the last number that it handled.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """A whole deployment on virtual time, playing one plan; then faults stop, it comes to rest, and is audited.
 
-Everything that is drawn comes from the plan's seed, a stream of its own for each process, so that the same plan
-gives the same run to the byte.
+Everything that is drawn comes from the plan's seed, a stream of its own for each process, so that the same
+plan gives the same run to the byte.
 """
 
 from collections.abc import Callable
@@ -11,8 +11,6 @@ from typing import Any, Final
 
 from pipeline.amounts import amount
 from pipeline.control import SetFault
-from pipeline.deployment import Deployment
-from pipeline.deployment_file import parse
 from pipeline.directories import prepare
 from pipeline.engine import Engine
 from pipeline.messages import Event
@@ -23,6 +21,7 @@ from tests.simulation.links import Network
 from tests.simulation.loop import Livelock
 from tests.simulation.process import SimProcess
 from tests.simulation.scenario import ENGINES, Plan, Step
+from tests.simulation.terms import deployment
 from tests.simulation.timeline import MS, Timeline
 from tests.simulation.trader import Trader
 
@@ -30,63 +29,6 @@ REST_MS: Final = 60_000  # in which everything must have come to rest once fault
 LOOK_EVERY_MS: Final = 1_000
 SUPERVISED_MS: Final = 2_000  # a process that ended unasked is started again
 AFTERWARDS_MS: Final = 3_000  # what is true at rest stays true: checks come and go
-EDGES: Final = {"heartbeat_ms": 100, "feed_stale_ms": 400, "resend_after_ms": 150, "stop_within_ms": 500}
-TIMING: Final = {
-    "request_timeout_ms": 500, "expires_ms": 1_000, "expires_limit_ms": 5_000, "call_lifetime_ms": 700,
-    "query_every_ms": 40, "reconcile_every_ms": 2_000, "stuck_after_ms": 3_000, "stream_silence_ms": 900,
-    "trade_overlap_ms": 500,
-}  # fmt: skip
-BACKOFF: Final = {"initial_ms": 10, "multiplier": 2.0, "max_ms": 300, "healthy_ms": 500}
-_EXCHANGE: Final = """
-[exchanges.{name}]
-venue = "{name}"
-client = "simulated"
-[[exchanges.{name}.instruments]]
-name = "btc_usd"
-symbol = "BTCUSD"
-base = "btc"
-quote = "usd"
-price_step = "0.01"
-quantity_step = "0.001"
-[[exchanges.{name}.instruments]]
-name = "eth_usd"
-symbol = "ETHUSD"
-base = "eth"
-quote = "usd"
-price_step = "0.01"
-quantity_step = "0.001"
-[exchanges.{name}.simulation]
-seed = {seed}
-maker_fee = "0.001"
-taker_fee = "0.002"
-latency_ms = {{ min = 0, max = {call_ms} }}
-stream_latency_ms = {{ min = 0, max = {call_ms} }}
-balances = {{ btc = "300", eth = "300", usd = "100000" }}
-market = {{ model = "synthetic", step_ms = 60000, volatility = 0.0, trade_every_ms = 0, depth = 3 }}
-"""
-
-
-def deployment(plan: Plan, folder: Path) -> Deployment:
-    """The plan's deployment file, read."""
-    processes = {"colocated": 'all = ["*"]', "split": 'front = ["router", "merger"]\n'}
-    text = processes.get(plan.placement, "")
-    if plan.placement == "apart":
-        text = 'router = ["router"]\nmerger = ["merger"]\n'
-    for name in plan.exchanges:
-        own = (f"executor.{name}", f"reconnector.{name}", f"exchange.{name}")
-        if plan.placement == "split":
-            text += f'{name} = ["{own[0]}", "{own[1]}"]\nvenue_{name} = ["{own[2]}"]\n'
-        elif plan.placement == "apart":
-            text += "".join(f'{actor.replace(".", "_")} = ["{actor}"]\n' for actor in own)
-    lines = ['name = "sim"', 'run_dir = "run"', 'state_dir = "state"', "testing = true"]
-    lines += ["[processes]", text, "[edges]"]
-    lines += [f"{key} = {value}" for key, value in (EDGES | plan.edges).items()]
-    for at, name in enumerate(plan.exchanges):
-        lines.append(_EXCHANGE.format(name=name, seed=plan.seed * 10 + at, call_ms=plan.call_ms))
-        for table, values in (("timing", TIMING), ("backoff", BACKOFF)):
-            lines.append(f"[exchanges.{name}.{table}]")
-            lines += [f"{key} = {value}" for key, value in values.items()]
-    return parse("\n".join(lines), folder / "sim.toml", folder)
 
 
 class World:
@@ -272,7 +214,9 @@ class World:
 
     def _set_fault(self, exchange: str, words: tuple[str, ...]) -> None:
         name, *arguments = words
-        self._do(f"exchange.{exchange}", lambda actor, now_ns: actor.set_fault(SetFault(name, arguments), now_ns))
+        self._do(
+            f"exchange.{exchange}", lambda actor, now_ns: actor.set_fault(SetFault(name, arguments), now_ns)
+        )
 
     def _on_venue(self, number: int, exchange: str, *words: str) -> None:
         self._set_fault(exchange, words)
