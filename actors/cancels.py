@@ -139,6 +139,8 @@ class Cancels:
             record.order, state=OrderState.Cancelled, filled=filled, id=record.order.id or _text(value.id)
         )
         self._take(flight, record, said, evidence, now_ns, None, value.exchange_at_ns)
+        if value.filled is None:
+            self._executor.unknowns.look(record, now_ns)
 
     def _on_error(
         self, flight: Flight, error: client.ExecutionError, evidence: Evidence, now_ns: int
@@ -147,8 +149,11 @@ class Cancels:
         if record is None:
             self._answer(flight, evidence, now_ns, why)
         elif error.error in _STATE_OF:
+            ended_before = record.order.state.finished
             said = replace(record.order, state=_STATE_OF[error.error])
             self._take(flight, record, said, evidence, now_ns, why)
+            if said.state is OrderState.Cancelled and not ended_before:
+                self._executor.unknowns.look(record, now_ns)
         elif error.error is Error.OrderNotFound or (not error.error.rejected and error.sent != "no"):
             # "Not found" means ask, not gone; and of a call that broke nobody knows what it did.
             self._executor.become_unknown(

@@ -14,7 +14,7 @@ from actors.cancels import Cancels
 from actors.desk import DeskActor
 from actors.executor_feed import ExecutorFeed
 from actors.executor_state import TABLES, ExecutorRows, Flight, Record, Status, record_of
-from actors.flights import Flights
+from actors.flights import Flights, Timed
 from actors.gate import EVENTS_A_REQUEST, Gate
 from actors.leaving import Leaving
 from actors.opens import Opens
@@ -87,6 +87,8 @@ class Executor(DeskActor):
         self.leaving = Leaving(self)
         self._sessions_changed: set[str] = set()
         self._paused = False
+        self._room_limit = deployment.edges.outbox_limit // 2
+        self._timed: tuple[Timed, ...] = ()
 
     # ------------------------------------------------------------------------------------ starting
 
@@ -97,6 +99,7 @@ class Executor(DeskActor):
         self.source = Source(
             self.outbox, number, self.journal.birth_id, edges.outbox_limit, edges.resend_after_ms
         )
+        self._timed = (self.source, self.flights, self.unknowns, self.cancels, self.check)
         kept = self.journal.range("outbox", 0, 2**62, 2**31)  # all: the last one is where numbers go on
         acknowledged = int(self.rows.state("acknowledged") or 0)
         self.source.restore(
@@ -350,15 +353,13 @@ class Executor(DeskActor):
             self.opens.on_done(flight, value, error, now_ns)
 
     def next_deadline_ns(self) -> int | None:
-        times = (
-            self.source.next_deadline_ns(),
-            self.flights.next_deadline_ns(),
-            self.unknowns.next_deadline_ns(),
-            self.cancels.next_deadline_ns(),
-            self.check.next_deadline_ns(),
-            self.feed.reader.next_deadline_ns(),
-        )
-        return min((time for time in times if time is not None), default=None)
+        # Asked after every turn, so without a generator.
+        earliest = self.feed.reader.next_deadline_ns()
+        for part in self._timed:
+            time_ns = part.next_deadline_ns()
+            if time_ns is not None and (earliest is None or time_ns < earliest):
+                earliest = time_ns
+        return earliest
 
     def on_deadline(self, now_ns: int) -> None:
         self.source.on_deadline(now_ns)
@@ -387,16 +388,17 @@ class Executor(DeskActor):
             self.after_word(record, now_ns)
 
     def on_batch_end(self, now_ns: int) -> None:
-        for engine in self._sessions_changed:
-            self.journal.put("sessions", (engine, *self.sessions[engine]))
-        self._sessions_changed.clear()
-        while len(self.sessions) > ENGINES_LIMIT:  # the journal has them
-            del self.sessions[next(iter(self.sessions))]
+        if self._sessions_changed:
+            for engine in self._sessions_changed:
+                self.journal.put("sessions", (engine, *self.sessions[engine]))
+            self._sessions_changed.clear()
+            while len(self.sessions) > ENGINES_LIMIT:  # the journal has them
+                del self.sessions[next(iter(self.sessions))]
         self.feed.save()
         self.flights.tidy()
         # Refusals are kept for the merger too: when it takes none, no more requests are read.
         wanted = ROOM_KEPT + EVENTS_A_REQUEST * self.flights.count
-        full = self.source.room < min(wanted, self.deployment.edges.outbox_limit // 2)
+        full = self.source.room < min(wanted, self._room_limit)
         if full != self._paused:
             self._paused = full
             self.outbox.pause("requests", full)

@@ -6,13 +6,19 @@ of an exchange have the same timeout, so deadlines are due in the order in which
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from actors.executor_state import Flight
 from pipeline.actor import Outbox
 from pipeline.deployment import Timing
 
 _MILLI = 1_000_000
+
+
+class Timed(Protocol):
+    """A part of an executor that waits for a time."""
+
+    def next_deadline_ns(self) -> int | None: ...
 
 
 class Flights:

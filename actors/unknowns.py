@@ -40,6 +40,7 @@ class Unknowns:
         self._executor = executor
         self._validity_ms = request_validity_ms
         self._records: dict[str, Record] = {}
+        self._looks: dict[str, Record] = {}  # ended, and the exchange did not say with how much filled
         self._queries: dict[int, tuple[Record, int]] = {}  # token -> order, asked at
         self._due: list[tuple[int, str]] = []  # a heap of (when, cid); what no longer holds is passed over
         self._unasked: set[str] = set()
@@ -93,6 +94,13 @@ class Unknowns:
         if self._records.pop(record.order.cid, None) is not None:
             self._unasked.discard(record.order.cid)
 
+    def look(self, record: Record, now_ns: int) -> None:
+        """An order has ended, and who said so did not say how much of it was filled: ask that as well."""
+        if Capability.FETCH_ORDER in self._executor.capabilities:
+            self._looks[record.order.cid] = record
+            record.query_pause_ns = self._executor.exchange.timing.query_every_ms * _MILLI
+            self._schedule(record, now_ns)
+
     def _schedule(self, record: Record, at_ns: int) -> None:
         record.query_at_ns = at_ns
         heappush(self._due, (at_ns, record.order.cid))
@@ -128,7 +136,7 @@ class Unknowns:
             if self._may_ask_ns > now_ns:
                 break
             at_ns, cid = heappop(self._due)
-            record_due = self._records.get(cid)
+            record_due = self._records.get(cid) or self._looks.get(cid)
             if record_due is not None and record_due.query_at_ns == at_ns:
                 self._ask(record_due, now_ns)
 
@@ -175,6 +183,7 @@ class Unknowns:
             self._again(record, now_ns)
             return
         self._unasked.discard(record.order.cid)
+        self._looks.pop(record.order.cid, None)
         if isinstance(value, NotFound):
             self._on_not_there(record, asked_ns, now_ns)
         elif value is None:
