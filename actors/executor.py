@@ -87,7 +87,6 @@ class Executor(DeskActor):
         self.leaving = Leaving(self)
         self._sessions_changed: set[str] = set()
         self._paused = False
-        self._room_limit = deployment.edges.outbox_limit // 2
         self._timed: tuple[Timed, ...] = ()
 
     # ------------------------------------------------------------------------------------ starting
@@ -124,6 +123,7 @@ class Executor(DeskActor):
             elif record.order.state is OrderState.Unknown:
                 self.unknowns.begin(record, now_ns)
             self.cancels.after_word(record, now_ns)  # a wish goes on
+        self.unknowns.take_up(now_ns)
         for row in self.rows.unanswered():
             answers = Answers(*row[:3])
             if row[3] != Kind.OpenOrder:
@@ -388,17 +388,16 @@ class Executor(DeskActor):
             self.after_word(record, now_ns)
 
     def on_batch_end(self, now_ns: int) -> None:
-        if self._sessions_changed:
-            for engine in self._sessions_changed:
-                self.journal.put("sessions", (engine, *self.sessions[engine]))
-            self._sessions_changed.clear()
-            while len(self.sessions) > ENGINES_LIMIT:  # the journal has them
-                del self.sessions[next(iter(self.sessions))]
+        for engine in self._sessions_changed:
+            self.journal.put("sessions", (engine, *self.sessions[engine]))
+        self._sessions_changed.clear()
+        while len(self.sessions) > ENGINES_LIMIT:  # the journal has them
+            del self.sessions[next(iter(self.sessions))]
         self.feed.save()
         self.flights.tidy()
         # Refusals are kept for the merger too: when it takes none, no more requests are read.
         wanted = ROOM_KEPT + EVENTS_A_REQUEST * self.flights.count
-        full = self.source.room < min(wanted, self._room_limit)
+        full = self.source.room < min(wanted, self.deployment.edges.outbox_limit // 2)
         if full != self._paused:
             self._paused = full
             self.outbox.pause("requests", full)

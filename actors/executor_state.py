@@ -30,6 +30,7 @@ TABLES: Final = {
 }
 _EXPLICIT: Final = "cid = ? AND kind = 1 AND substr(cid, 1, 3) <> 'ow.'"
 OPEN: Final = 1
+_LOOK: Final = 2  # in the column of wishes: none is left, see Record.look
 SHOWN_OPEN: Final = (OrderState.Open, OrderState.CancelInFlight)
 
 
@@ -69,6 +70,7 @@ class Record(Struct, eq=False):
     body: bytes  # the request's, as it came
     answered: bool = False
     wish: bool = False  # somebody wants it cancelled
+    look: bool = False  # it has ended, and how much of it was filled is still to be asked
     word: int = 0  # the feed number read when the exchange last spoke of it
     adopted: bool = False  # found at the exchange: no request of ours opened it, and no row keeps it
     told_at_ns: int = 0  # when a call last told us something of it
@@ -125,7 +127,7 @@ class ExecutorRows:
                 record.at_ns,
                 int(order.state),
                 text(order.filled),
-                1 if record.wish else 0,
+                _LOOK if record.look else int(record.wish),
                 record.word,
                 1 if record.seen else 0,
                 order.id,
@@ -156,6 +158,10 @@ class ExecutorRows:
 
     def active(self) -> list[Record]:
         return [record_of(row) for row in self.journal.find("requests", "kind = 1 AND state < 8")]
+
+    def looks(self) -> list[Record]:
+        """Orders that have ended and of which the exchange is to say how much was filled."""
+        return [record_of(row) for row in self.journal.find("requests", f"wish = {_LOOK}")]
 
     def unanswered(self) -> list[tuple[Any, ...]]:
         """Rows of requests that are owed an answer, oldest first."""
@@ -194,7 +200,7 @@ def record_of(row: tuple[Any, ...]) -> Record:
     request = decode_as(OpenOrder, body)
     order = new_order(request, engine)
     order.state, order.filled, order.id = OrderState(state), parse(filled), id
-    order.pending = Pending.CANCEL if wish else Pending.NONE
+    order.pending = Pending.CANCEL if wish == 1 else Pending.NONE
     return Record(
         order=order,
         request=Answers(engine, session, rid),
@@ -203,7 +209,8 @@ def record_of(row: tuple[Any, ...]) -> Record:
         at_ns=at_ns,
         body=body,
         answered=status != Status.SENDING,
-        wish=bool(wish),
+        wish=wish == 1,
+        look=wish == _LOOK,
         word=word,
         seen=bool(seen),
     )

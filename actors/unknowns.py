@@ -59,7 +59,7 @@ class Unknowns:
 
     def asking(self, now_ns: int) -> bool:
         """Whether a question is under way, or about to be put."""
-        return bool(self._queries) or any(
+        return any(record.order.cid in self._records for record, _ in self._queries.values()) or any(
             at_ns <= now_ns and cid in self._records for at_ns, cid in self._due[:1]
         )
 
@@ -98,8 +98,15 @@ class Unknowns:
         """An order has ended, and who said so did not say how much of it was filled: ask that as well."""
         if Capability.FETCH_ORDER in self._executor.capabilities:
             self._looks[record.order.cid] = record
+            record.look = True  # in the journal too: the next life asks if this one does not come to it
+            self._executor.rows.save(record)
             record.query_pause_ns = self._executor.exchange.timing.query_every_ms * _MILLI
             self._schedule(record, now_ns)
+
+    def take_up(self, now_ns: int) -> None:
+        """Go on with the looks that an earlier life did not come to."""
+        for record in self._executor.rows.looks():
+            self.look(record, now_ns)
 
     def _schedule(self, record: Record, at_ns: int) -> None:
         record.query_at_ns = at_ns
@@ -183,7 +190,9 @@ class Unknowns:
             self._again(record, now_ns)
             return
         self._unasked.discard(record.order.cid)
-        self._looks.pop(record.order.cid, None)
+        if self._looks.pop(record.order.cid, None) is not None:
+            record.look = False
+            self._executor.rows.save(record)
         if isinstance(value, NotFound):
             self._on_not_there(record, asked_ns, now_ns)
         elif value is None:

@@ -46,6 +46,24 @@ def test_a_cancel_that_failed_says_why_and_what_is_then_known(desk, mm, error, s
     assert (answer.failure.error, answer.order.state) == (error, state)
 
 
+@pytest.mark.parametrize("crashed", [False, True])
+def test_an_order_that_was_cancelled_already_is_asked_how_much_was_filled(desk, mm, crashed):
+    cid = resting(desk, mm)
+    mm.cancel(cid)
+    desk.call("cancel_order").fail(ExecutionError(Error.OrderAlreadyCancelled))
+    if crashed:
+        desk.restart("executor.alpha")
+    desk.advance(50)
+    desk.call("fetch_order").answer(order(cid, filled="0.4", state=OrderState.Cancelled))
+    assert [(o.state.name, str(o.filled)) for o in desk.words(cid)[-2:]] == [
+        ("Cancelled", "0"),
+        ("Cancelled", "0.4"),
+    ]
+    desk.restart("executor.alpha")
+    desk.advance(50)
+    assert desk.waiting("fetch_order") == []
+
+
 def test_a_cancel_that_surely_never_left_leaves_the_order_open(desk, mm):
     cid = resting(desk, mm)
     rid = mm.cancel(cid)

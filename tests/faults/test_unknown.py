@@ -293,7 +293,7 @@ def test_a_rate_limit_is_a_typed_answer_stops_questions_and_opens_and_lets_cance
     refused = desk.answer_to(engine.rid)
     assert isinstance(refused, Refused) and refused.reason is Refusal.RateLimit
     engine.cancel(resting)
-    desk.call("cancel_order").answer(words.cancelled(resting))
+    desk.call("cancel_order").answer(words.cancelled(resting, "0"))
     assert desk.states(resting)[-1] == "Cancelled"
     desk.advance(200)
     assert desk.waiting("fetch_order") == []
