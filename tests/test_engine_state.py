@@ -1,6 +1,7 @@
 """An engine's state file: what a killed strategy finds again, and what keeps two from sharing it."""
 
 import asyncio
+import gc
 import os
 import stat
 import sys
@@ -65,10 +66,11 @@ def test_it_is_private_one_engines_and_one_process_at_a_time(tmp_path):
 def test_a_file_that_is_no_state_is_refused_and_let_go(tmp_path):
     path = tmp_path / "mm.db"
     path.write_text("this is no database, and long enough that nobody takes it for an empty one" * 9)
+    gc.collect()
     before = set(os.listdir("/proc/self/fd"))
     with pytest.raises(ConfigError):
         opened(path)
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= before, "what others left open may go meanwhile"
 
 
 def test_an_engine_that_closed_and_began_again_hears_nothing_twice_and_misses_nothing(tmp_path_factory):

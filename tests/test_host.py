@@ -1,3 +1,4 @@
+import gc
 import os
 from functools import partial
 
@@ -26,13 +27,14 @@ def test_actors_start_in_order_stop_in_reverse_and_leave_nothing(tmp_path, trans
     cast = Cast(router=Noting, merger=Noting, executor=Noting, reconnector=Noting)
 
     async def body():
+        gc.collect()
         before = set(os.listdir("/proc/self/fd"))
         async with host(here, cast) as running:
             assert len(list(here.run_dir.iterdir())) > len(ACTORS)
             await running.stop()
         assert order == [f"start {name}" for name in ACTORS] + [f"stop {name}" for name in reversed(ACTORS)]
         assert list(here.run_dir.iterdir()) == []
-        assert set(os.listdir("/proc/self/fd")) == before
+        assert set(os.listdir("/proc/self/fd")) <= before, "what others left open may go meanwhile"
 
     run(body)
 
@@ -81,11 +83,12 @@ def test_an_actor_that_cannot_be_made_leaves_nothing_behind(tmp_path):
     cast.journals["router"] = journal
 
     async def body():
+        gc.collect()
         before = set(os.listdir("/proc/self/fd"))
         with pytest.raises(ConfigError, match="no"):
             await host(here, cast).start()
         assert list(here.run_dir.iterdir()) == [] and journal.ended == ["closed"]
-        assert set(os.listdir("/proc/self/fd")) == before
+        assert set(os.listdir("/proc/self/fd")) <= before, "what others left open may go meanwhile"
         assert all(actor.seen == [] for actor in cast.made)
 
     run(body)
