@@ -50,7 +50,9 @@ def test_a_second_signal_stops_at_once_and_what_is_left_is_unknown_until_the_nex
 ):
     config = deployment(tmp_path, name)
     began_s = time.monotonic()
-    code, said, opening = stopped_in_flight(config, ("delay", "30000"), (signal.SIGTERM, signal.SIGINT))
+    # Lost on the way in: nothing that the stream could show in time.
+    lost = ("drop_before_accept", "1", "open")
+    code, said, opening = stopped_in_flight(config, lost, (signal.SIGTERM, signal.SIGINT))
     assert code == 1, said
     assert "executor.binance_spot: 0 settled, 0 left open, 1 unknown" in said
     assert "left unknown, to be asked about at the next start: orders of executor.binance_spot" in said

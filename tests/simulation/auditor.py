@@ -34,6 +34,10 @@ class SimAuditor:
         self._published: dict[tuple[int, int], int] = {}
         self._sent: Counter[tuple[str, str]] = Counter()
         self._handled: dict[int, int] = {}
+        # With clocks that agree nothing acts at an exchange after the validity that its client declares.
+        self._clocks_agree = not any(
+            step.what == "step" or "clock_skew" in step.args for step in world.plan.steps
+        )
 
     # ------------------------------------------------------------------ while it runs
 
@@ -83,6 +87,8 @@ class SimAuditor:
         if not event.place.seq:
             self.complain(f"I3: {engine} was reset from feed to feed")
             return
+        if getattr(event, "corrects", 0) and self._clocks_agree:
+            self.complain(f"I4: event {event.seq} takes back an end by absence: it was called too early")
         check = zlib.crc32(repr(event).encode())
         if self._handled.setdefault(event.seq, check) != check:
             self.complain(f"I3: event {event.seq} is not the same for every engine")

@@ -66,7 +66,12 @@ def draw(seed: int, faults: tuple[str, ...] = FAULTS) -> Plan:
         random.choice((3_000, 6_000, 10_000)),
     )
     struck = [step for kind in used for step in _faults(random, plan, kind)]
-    made = struck + _requests(random, plan, struck) + _market(random, plan)
+    made = (
+        struck
+        + _ambushes(random, plan, struck)
+        + _requests(random, plan, struck)
+        + _market(random, plan, struck)
+    )
     made.sort(key=lambda step: (step.at_ms, step.number))
     return plan.keeping(tuple(made))
 
@@ -99,6 +104,20 @@ def _requests(random: Random, plan: Plan, struck: list[Step]) -> list[Step]:
     return steps
 
 
+def _ambushes(random: Random, plan: Plan, struck: list[Step]) -> list[Step]:
+    """Opens that are on their way when something is about to strike."""
+    return [
+        Step(
+            max(300, step.at_ms - random.randint(0, 20)),
+            4_000 + at,
+            "open",
+            (random.choice(ENGINES), random.choice(plan.exchanges), *_terms(random)),
+        )
+        for at, step in enumerate(struck)
+        if step.what != "venue" and random.random() < 0.6
+    ]
+
+
 def _terms(random: Random) -> tuple[Any, ...]:
     """Instrument, side, quantity, price, time in force, post-only, cid, expiry: prices stand around 100."""
     price = random.choice((None, "90.00", "95.00", "99.00", "99.99", "100.01", "101.00", "110.00"))
@@ -110,14 +129,17 @@ def _terms(random: Random) -> tuple[Any, ...]:
     return random.choice((0, 1)), side, quantity, price, tif, post_only, cid, expires_ms
 
 
-def _market(random: Random, plan: Plan) -> list[Step]:
+def _market(random: Random, plan: Plan, struck: list[Step]) -> list[Step]:
     """Trades of the market, which fill what rests."""
     steps = []
-    for number in range(1_000, 1_000 + random.randint(0, 20)):
+    for number in range(1_000, 1_000 + random.randint(0, 40)):
         price = random.choice(("89.00", "95.00", "99.00", "101.00", "111.00"))
         exchange, symbol = random.choice(plan.exchanges), random.choice(SYMBOLS)
         args = (exchange, symbol, price, random.choice(("0.3", "2", "400")), random.choice((0, 1)))
-        steps.append(Step(random.randint(300, plan.active_ms), number, "trade", args))
+        at_ms = random.randint(300, plan.active_ms)
+        if struck and random.random() < 0.5:
+            at_ms = max(300, random.choice(struck).at_ms + random.randint(1, 400))
+        steps.append(Step(at_ms, number, "trade", args))
     return steps
 
 
@@ -125,14 +147,15 @@ def _faults(random: Random, plan: Plan, kind: str) -> list[Step]:
     first = 2_000 + 100 * FAULTS.index(kind)
     steps = []
     most = 4 if kind == "venue" else 1
+    few = [_venue_fault(random) for _ in range(random.choice((1, 2, 6)))]  # some faults hide others
     for number in range(first, first + most * random.choice((1, 2, 4))):
-        args = _fault(random, plan, kind)
+        args = _fault(random, plan, kind, few)
         if args is not None:
             steps.append(Step(random.randint(100, plan.active_ms), number, kind, args))
     return steps
 
 
-def _fault(random: Random, plan: Plan, kind: str) -> tuple[Any, ...] | None:
+def _fault(random: Random, plan: Plan, kind: str, few: list[tuple[str, ...]]) -> tuple[Any, ...] | None:
     exchange = random.choice(plan.exchanges)
     actors = ["router", "merger", f"executor.{exchange}", f"executor.{exchange}", f"reconnector.{exchange}"]
     actor = random.choice(actors)
@@ -152,7 +175,7 @@ def _fault(random: Random, plan: Plan, kind: str) -> tuple[Any, ...] | None:
     if kind == "engine":
         return random.choice(ENGINES), pause_ms
     if kind == "venue":
-        return exchange, *_venue_fault(random)
+        return exchange, *random.choice(few)
     if kind == "disconnect":
         return exchange, "disconnect"
     if kind == "step":
