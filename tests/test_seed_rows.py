@@ -1,4 +1,4 @@
-"""SEED.md row by row: what the reference does works here, and where a row says "better", it is."""
+"""The reference row by row (barter 0.12.5): what it does works here, and where a row is better, it is."""
 
 import pytest
 

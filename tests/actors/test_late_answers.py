@@ -1,6 +1,6 @@
 """Answers that come late, in every order: one answer to each request, nothing finished comes back.
 
-SEED.md's row 22, an old bug of others (barter, issue 206): the fill is on the stream, the call then answers
+Row 22, an old bug of the reference (barter, issue 206): the fill is on the stream, the call then answers
 that the order is open, and what is over lives on in the books.
 """
 

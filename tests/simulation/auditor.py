@@ -1,6 +1,6 @@
 """Three ledgers held against each other, as in tests/faults, and what only a simulation can see on the wires.
 
-Each complaint begins with the invariant of FAULTS that it breaks.
+Each complaint begins with the number of the invariant that it breaks (I1 to I14).
 """
 
 import zlib

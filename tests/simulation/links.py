@@ -1,4 +1,4 @@
-"""Wires as ZeroMQ has them, on virtual time: what libzmq 4.3.5 was measured to do (FAULTS, LossyLink).
+"""Wires as ZeroMQ has them, on virtual time: what libzmq 4.3.5 was measured to do.
 
 A connection keeps its frames in order and repeats none. It is full beyond its high-water mark; a PUB drops
 what does not fit. What is on its way to a process that dies is lost; of what a dying process sent, a suffix.
